@@ -1,54 +1,79 @@
 """Run CPU-heavy generators on the asyncio loop in time slices.
 
+    from cooperative_aio import batch_accumulate
+
+    async def handler(request):
+        rows = await batch_accumulate(1000, expensive(request))
+
 The modules, each of which imports only from those above it:
 
 ================== ==================================================================
 `_errors`          every exception, and the checks that arguments go through
 `_fairness`        who goes next: the queue that shares time by weight
 `_pacing`          when to compute: `TimeSlice`, and the one pacer that a loop has
+`_source`          what a task steps: an iterator, which others may share
 `_task`            `CooperativeTask`: one iterator, its states, its handle
 `_runner`          the engine of a Cooperator: the ready tasks and the tick
 `_cooperator`      `Cooperator`, and the loop's own one
 `_checkpoint`      `checkpoint`: the same courtesy for ordinary coroutines
 `_accumulate`      `ValueBucket`, `accumulate`, `batch_accumulate`
 `_batches`         `batches`: the same, streamed
+`_clock`           `Clock`: time that a test moves
+`_calls`           `defer_later`, `react`
+`_grid`            the instants at which a `LoopingCall` is due
+`_looping`         `LoopingCall`
+`tasklet`          event-driven generators that talk by messages
+`testing`          manual schedulers, virtual time, pytest fixtures
 ================== ==================================================================
+
+Names are imported from their modules when they are first used, so that the pytest
+plugin, which pytest imports at its start, costs nothing and hides nothing from
+coverage.
 """
 
-from cooperative_aio._accumulate import (
-    ValueBucket,
-    accumulate,
-    accumulation_handler,
-    batch_accumulate,
-)
-from cooperative_aio._batches import Batches, batches
-from cooperative_aio._checkpoint import checkpoint
-from cooperative_aio._cooperator import (
-    Cooperator,
-    Statistics,
-    coiterate,
-    cooperate,
-    current_task,
-    get_cooperator,
-)
-from cooperative_aio._errors import (
-    NotPaused,
-    SchedulerError,
-    SchedulerStopped,
-    TaskDone,
-    TaskFailed,
-    TaskFinished,
-    TaskStopped,
-)
-from cooperative_aio._pacing import TimeSlice
-from cooperative_aio._task import CooperativeTask
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cooperative_aio._accumulate import (
+        ValueBucket,
+        accumulate,
+        accumulation_handler,
+        batch_accumulate,
+    )
+    from cooperative_aio._batches import Batches, batches
+    from cooperative_aio._calls import defer_later, react
+    from cooperative_aio._checkpoint import checkpoint
+    from cooperative_aio._clock import Clock
+    from cooperative_aio._cooperator import (
+        Cooperator,
+        Statistics,
+        coiterate,
+        cooperate,
+        current_task,
+        get_cooperator,
+    )
+    from cooperative_aio._errors import (
+        NotPaused,
+        SchedulerError,
+        SchedulerStopped,
+        TaskDone,
+        TaskFailed,
+        TaskFinished,
+        TaskStopped,
+    )
+    from cooperative_aio._looping import LoopingCall
+    from cooperative_aio._pacing import TimeSlice
+    from cooperative_aio._task import CooperativeTask
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Batches",
+    "Clock",
     "CooperativeTask",
     "Cooperator",
+    "LoopingCall",
     "NotPaused",
     "SchedulerError",
     "SchedulerStopped",
@@ -67,5 +92,38 @@ __all__ = [
     "coiterate",
     "cooperate",
     "current_task",
+    "defer_later",
     "get_cooperator",
+    "react",
 ]
+
+_CONTENTS = {
+    "_accumulate": ("ValueBucket", "accumulate", "accumulation_handler", "batch_accumulate"),
+    "_batches": ("Batches", "batches"),
+    "_calls": ("defer_later", "react"),
+    "_checkpoint": ("checkpoint",),
+    "_clock": ("Clock",),
+    "_cooperator": (
+        *("Cooperator", "Statistics", "coiterate", "cooperate"),
+        *("current_task", "get_cooperator"),
+    ),
+    "_errors": (
+        *("NotPaused", "SchedulerError", "SchedulerStopped", "TaskDone"),
+        *("TaskFailed", "TaskFinished", "TaskStopped"),
+    ),
+    "_looping": ("LoopingCall",),
+    "_pacing": ("TimeSlice",),
+    "_task": ("CooperativeTask",),
+}
+_HOMES = {name: module for module, names in _CONTENTS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
