@@ -166,7 +166,7 @@ class Collector(CooperativeTask[T]):
         """Keep the values of `source`; count the other steps; stop at an awaitable."""
         keep, plain = self._values.append, self._plain
         for value in source:
-            kind = value.__class__
+            kind = type(value)
             if kind is not plain:
                 outcome = self._inspect(value)
                 if outcome is not None:

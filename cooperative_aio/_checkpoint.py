@@ -6,7 +6,7 @@ import asyncio
 from asyncio import get_running_loop
 
 from cooperative_aio._cooperator import get_cooperator
-from cooperative_aio._pacing import ATTRIBUTE, Lease, pacer_of
+from cooperative_aio._pacing import Lease, Pacer, pacer_of
 from cooperative_aio._runner import Runner
 
 __all__ = ["checkpoint"]
@@ -63,8 +63,11 @@ async def checkpoint() -> None:
 
     Cancellation: raises CancelledError when it suspends; not while the slice lasts.
     """
-    pacer = getattr(get_running_loop(), ATTRIBUTE, None)
-    if pacer is None or pacer.clock() >= pacer.deadline:
+    try:
+        pacer: Pacer = get_running_loop()._cooperative_aio_pacer  # type: ignore[attr-defined]
+    except AttributeError:
+        pacer = pacer_of(get_running_loop())
+    if pacer.clock() >= pacer.deadline:
         await _compete()
 
 

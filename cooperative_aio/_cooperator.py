@@ -112,7 +112,6 @@ class Cooperator:
             )
         self._predicate_factory = termination_predicate_factory
         self._name = name if name is not None else f"Cooperator-{next(_numbers)}"
-        self._stopped = False
         self._runner = Runner(
             termination_predicate_factory,
             scheduler,
@@ -124,7 +123,9 @@ class Cooperator:
         self._runner.started = started
 
     def __repr__(self) -> str:
-        state = "running" if self.running else "stopped" if self._stopped else "not started"
+        state = (
+            "running" if self.running else "stopped" if self._runner.stopped else "not started"
+        )
         return f"<Cooperator {state} name={self._name!r} tasks={len(self._runner.tasks)}>"
 
     # Tasks
@@ -196,7 +197,7 @@ class Cooperator:
         runner.bind(loop)
         task = kind(runner, iterator, loop=loop, name=name, weight=weight, context=context)
         runner.add(task)
-        if self._stopped:
+        if runner.stopped:
             task._stop_with(SchedulerStopped("the Cooperator is stopped; start() it first"))
         return task
 
@@ -263,7 +264,7 @@ class Cooperator:
             RuntimeError: It has unfinished tasks on another loop.
         """
         self._runner.check_caller()
-        self._stopped = False
+        self._runner.stopped = False
         self._runner.started = True
         self._runner.request()
 
@@ -278,7 +279,7 @@ class Cooperator:
         """
         self._runner.check_caller()
         self._runner.started = False
-        self._stopped = True
+        self._runner.stopped = True
         self._runner.take_back_request()
         self._runner.end_tasks("the Cooperator was stopped")
 

@@ -59,6 +59,10 @@ def check_finite(name: str, value: object, *, positive: bool) -> float:
     constraint = f"a finite number {'above' if positive else 'of at least'} 0"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be {constraint}, got {value!r}")
-    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number) or number < 0 or (positive and number == 0):
         raise ValueError(f"{name} must be {constraint}, got {value!r}")
-    return float(value)
+    return number

@@ -42,11 +42,11 @@ C = TypeVar("C", bound=Competitor)
 
 
 def effective_weight(weight: float) -> float:
-    """Return the weight to calculate with: within nine orders of magnitude of 1.
+    """Return the weight to calculate with: within six orders of magnitude of 1.
 
     Beyond that the float arithmetic of virtual times would lose the others.
     """
-    return min(max(weight, 1e-9), 1e9)
+    return min(max(weight, 1e-6), 1e6)
 
 
 class FairQueue(Generic[C]):
@@ -85,10 +85,10 @@ class FairQueue(Generic[C]):
         self._weight += competitor._rate
         self.sum += competitor._rate * virtual
         if competitor._queued:
-            self._stale -= 1
+            self._stale -= 1  # it stands where it stood
         else:
             competitor._queued = True
-            self.ring.append(competitor)
+            self.put(competitor)
 
     def leave(self, competitor: C) -> None:
         """Take `competitor` out of the competition; it keeps its virtual time."""
@@ -108,13 +108,12 @@ class FairQueue(Generic[C]):
     def _drop_stale(self) -> None:
         for competitor in (*self.ring, *(entry[2] for entry in self.ahead)):
             if not competitor._ready:
-                competitor._queued = False
+                self.drop(competitor)
         standing = [competitor for competitor in self.ring if competitor._ready]
         self.ring.clear()
         self.ring.extend(standing)
         self.ahead = [entry for entry in self.ahead if entry[2]._ready]
         heapify(self.ahead)
-        self._stale = 0
 
     def set_rate(self, competitor: C, rate: float) -> None:
         """Change the weight of one who may be competing."""

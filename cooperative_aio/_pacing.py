@@ -34,7 +34,7 @@ from weakref import WeakKeyDictionary
 from cooperative_aio._errors import check_finite
 from cooperative_aio._fairness import Competitor, FairQueue
 
-__all__ = ["ATTRIBUTE", "Lease", "Member", "Pacer", "TimeSlice", "pacer_of"]
+__all__ = ["Lease", "Member", "Pacer", "TimeSlice", "pacer_of"]
 
 QUIET_SHARE = 0.01
 BUSY_SHARE = 0.02
@@ -189,7 +189,7 @@ class Pacer:
         closes the async generators that were begun on the loop, so begin one.
         """
         if self._guard is None:
-            self._guard = _until_shutdown(self.on_shutdown)
+            self._guard = self._until_shutdown()
             with contextlib.suppress(StopIteration):
                 self._guard.asend(None).send(None)
 
@@ -199,6 +199,13 @@ class Pacer:
         if self.closing is not None:
             return self.closing
         return self.stepper.stepping if self.stepper is not None else None
+
+    async def _until_shutdown(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            for callback in tuple(self.on_shutdown):
+                callback()
 
     # Joining and leaving
 
@@ -351,26 +358,14 @@ class Pacer:
         return now - self._quiet_since >= wanted or self._quiet_turns >= QUIET_TURNS_ENOUGH
 
 
-async def _until_shutdown(callbacks: set[Callable[[], None]]) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    finally:
-        for callback in tuple(callbacks):
-            callback()
-
-
-ATTRIBUTE = "_cooperative_aio_pacer"
-"""The name of the attribute of a loop that holds its pacer."""
-
-
 def pacer_of(loop: asyncio.AbstractEventLoop) -> Pacer:
     """Return the pacer of `loop`, which is made when first asked for.
 
     It is an attribute of the loop, so that it goes when the loop goes: a table
     keyed by loops would keep them alive, since what is in it refers to them.
     """
-    pacer: Pacer | None = getattr(loop, ATTRIBUTE, None)
+    pacer: Pacer | None = getattr(loop, "_cooperative_aio_pacer", None)
     if pacer is None:
         pacer = Pacer(loop)
-        setattr(loop, ATTRIBUTE, pacer)
+        loop._cooperative_aio_pacer = pacer  # type: ignore[attr-defined]
     return pacer

@@ -10,10 +10,12 @@ requested when somebody becomes ready, and taken back when nobody is any more.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -67,9 +69,10 @@ class Runner:
         self._slow_step = slow_step
         self._label = label
         self.started: bool = True
+        self.stopped: bool = False  # new tasks are refused
         # While there are unfinished tasks, these are their loop's
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.pacer: Pacer | None = None
+        self._pacer: Callable[[], Pacer | None] = _no_pacer  # it belongs to the loop
         self.clock: Callable[[], float] = clock
         # Tasks
         self.tasks: dict[CooperativeTask[Any], None] = {}
@@ -81,6 +84,7 @@ class Runner:
         # Ticks
         self._requested = False
         self._call: Cancellable | None = None  # what the scheduler returned
+        self._number = 0  # of the call, since a scheduler may forget that it was taken back
         self._ticking = False  # in a tick that the scheduler called
         # As a member of the pacer; all members share the loop equally
         self._rate = 1.0
@@ -113,14 +117,14 @@ class Runner:
         """Refuse calls from another loop or thread while there are unfinished tasks."""
         if self._loop is None:
             return
+        if self._loop.is_closed():
+            self._lose_tasks()
+            return
         try:
             running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
             running = None
         if running is self._loop or (running is None and not self._loop.is_running()):
-            return
-        if self._loop.is_closed():
-            self._lose_tasks()
             return
         raise RuntimeError(
             f"cannot use {self._label()} from here; it has unfinished tasks on another event"
@@ -139,26 +143,29 @@ class Runner:
     def bind_pacer(self, loop: asyncio.AbstractEventLoop) -> Pacer:
         """Take time from the pacer of `loop`."""
         pacer = pacer_of(loop)
-        if self.pacer is not pacer:
-            self.pacer = pacer
+        if self._pacer() is not pacer:
+            self._pacer = weakref.ref(pacer)
             self._virtual = self._given = self._free_at = 0.0
             if self._given_clock is time.perf_counter:
                 self.clock = pacer.clock
         return pacer
 
     def _lose_tasks(self) -> None:
-        """Forget the tasks of a loop that was closed without being shut down."""
-        self._loop = None
-        self.tasks.clear()
-        self.queue = FairQueue()
-        self.waiting = 0
-        self.leases.clear()
+        """End the tasks of a loop that was closed without being shut down."""
         self._requested = self._ready = self._queued = False
         self._call = self._throttle = self.stepping = None
+        self.leases.clear()
+        for task in tuple(self.tasks):
+            task._lose()
+        self.queue = FairQueue()
 
     def _shut_down(self) -> None:
         """End what is unfinished when the loop ends; the next one may be served."""
-        self.end_tasks("the event loop was shut down")
+        was_stopped, self.stopped = self.stopped, True
+        try:
+            self.end_tasks("the event loop was shut down")
+        finally:
+            self.stopped = was_stopped
 
     # Tasks
 
@@ -166,9 +173,9 @@ class Runner:
         """Take over a new task; if no tick can be had, leave all as it was."""
         self.tasks[task] = None
         try:
-            self.add_ready(task)
+            self.add_ready(task, strict=True)
         except BaseException:
-            self.remove_ready(task)
+            self.queue.leave(task)
             task._release()
             self.forget(task)
             raise
@@ -200,12 +207,12 @@ class Runner:
 
     # Who is ready
 
-    def add_ready(self, competitor: Competitor) -> None:
+    def add_ready(self, competitor: Competitor, *, strict: bool = False) -> None:
         """Let a task, or code that awaits a checkpoint, compete for the time."""
         self.queue.join(competitor)
         if self.stepping is not None:
             self.stepping._interrupted = True
-        self.request()
+        self.request(strict=strict)
 
     def remove_ready(self, competitor: Competitor) -> None:
         """Take it out of the competition."""
@@ -213,14 +220,19 @@ class Runner:
         if not self.queue.count:
             self.take_back_request()
 
-    def request(self) -> None:
-        """See to it that a tick comes, if one is needed."""
+    def request(self, *, strict: bool = False) -> None:
+        """See to it that a tick comes, if one is needed.
+
+        Args:
+            strict: Whether to raise what a user's scheduler raises; else it is
+                reported, and the loop stands in.
+        """
         if self.started and self.queue.count and not self._requested:
+            self._requested = True
             if self._scheduler is None and self._predicate_factory is None:
                 self.the_pacer.request(self)
             elif not self._ticking:  # else the tick that is going on schedules the next
-                self._call = self._schedule()
-            self._requested = True
+                self._schedule(strict=strict)
 
     def take_back_request(self) -> None:
         """See to it that no tick comes."""
@@ -229,8 +241,8 @@ class Runner:
             if self._scheduler is None and self._predicate_factory is None:
                 self.the_pacer.withdraw(self)
             elif self._call is not None:
-                self._call.cancel()
-                self._call = None
+                call, self._call = self._call, None
+                call.cancel()
 
     def lend(self, lease: Lease) -> bool:
         """Let code that awaits a checkpoint run on at once, if nobody else wants to."""
@@ -250,22 +262,34 @@ class Runner:
 
     # Ticks in the plain rhythm
 
-    def _schedule(self) -> Cancellable:
+    def _schedule(self, *, strict: bool = False) -> None:
         """Have the scheduler bring about a tick."""
-        if self._scheduler is None:
-            return self.the_pacer.call_soon(self._scheduled_tick)
-        call = self._scheduler(self._scheduled_tick)
-        if not callable(getattr(call, "cancel", None)):
-            raise TypeError(f"scheduler must return an object with cancel(), got {call!r}")
-        return call
+        self._number += 1
+        tick = functools.partial(self._scheduled_tick, self._number)
+        if self._scheduler is not None:
+            try:
+                call = self._scheduler(tick)
+                if not callable(getattr(call, "cancel", None)):
+                    raise TypeError(  # noqa: TRY301
+                        f"scheduler must return an object with cancel(), got {call!r}"
+                    )
+            except Exception as error:
+                if strict:
+                    self._requested = False
+                    raise
+                self._report("the scheduler failed, so call_soon stood in for it", error)
+            else:
+                self._call = call
+                return
+        self._call = self.the_pacer.call_soon(tick)
 
-    def _scheduled_tick(self) -> None:
+    def _scheduled_tick(self, number: int) -> None:
         """Do what the scheduler was asked to call; survive the user's bugs."""
-        self._call = None
-        if not self._requested:
+        if number != self._number or self._call is None:
             return  # taken back, but the scheduler called all the same
+        self._call = None
         if self.stepping is not None:  # called from inside of a step: not now
-            self._reschedule()
+            self._schedule()
             return
         self._ticking = True
         try:
@@ -274,18 +298,11 @@ class Runner:
             self._report("a tick failed", error)
         finally:
             self._ticking = False
-            self._reschedule_if_needed()
+            self._schedule_if_requested()
 
-    def _reschedule_if_needed(self) -> None:
-        if self._requested and self._call is None:
-            self._reschedule()
-
-    def _reschedule(self) -> None:
-        try:
-            self._call = self._schedule()
-        except Exception as error:  # noqa: BLE001
-            self._report("the scheduler failed, so call_soon stood in for it", error)
-            self._call = self.the_pacer.call_soon(self._scheduled_tick)
+    def _schedule_if_requested(self) -> None:
+        if self._requested:
+            self._schedule()
 
     def _limits(self) -> tuple[float, Predicate | None]:
         """Return when the tick is to end, and the predicate that ends it earlier."""
@@ -332,7 +349,8 @@ class Runner:
         edge = -math.inf
         steps = 0
         self.ticks += 1
-        self.the_pacer.stepper = self
+        pacer = self.the_pacer
+        outer, pacer.stepper = pacer.stepper, self
         began = now = clock()
         try:
             while ring or queue.ahead:
@@ -363,10 +381,7 @@ class Runner:
                     except BaseException as error:  # noqa: BLE001
                         outcome = task._raised(error)
                     else:
-                        if value.__class__ is task._plain:
-                            outcome = None
-                        else:
-                            outcome = task._inspect(value)
+                        outcome = None if type(value) is task._plain else task._inspect(value)
                         if task._keep is not None and outcome is None and value is not None:
                             task._keep(value)
                 later = clock()
@@ -390,7 +405,7 @@ class Runner:
                 if now >= deadline or (predicate is not None and predicate()):
                     break
         finally:
-            self.stepping = self.the_pacer.stepper = None
+            self.stepping, pacer.stepper = None, outer
             self.steps += steps
             self.cpu_time += now - began
             self.longest_tick = max(self.longest_tick, now - began)
@@ -399,12 +414,12 @@ class Runner:
     def step_now(self, task: CooperativeTask[Any]) -> None:
         """Take one step of a task that is being cancelled: no tick is waited for."""
         pacer = self.the_pacer
-        pacer.stepper, self.stepping = self, task
+        outer, pacer.stepper, self.stepping = pacer.stepper, self, task
         began = self.clock()
         try:
             outcome = task._run(task._step)
         finally:
-            pacer.stepper = self.stepping = None
+            self.stepping, pacer.stepper = None, outer
             seconds = self.clock() - began
             self.steps += 1
             self.cpu_time += seconds
@@ -432,5 +447,10 @@ class Runner:
     @property
     def the_pacer(self) -> Pacer:
         """The pacer of the loop that it belongs to."""
-        assert self.pacer is not None  # noqa: S101 (there are tasks, hence a loop)
-        return self.pacer
+        pacer = self._pacer()
+        assert pacer is not None  # noqa: S101 (there are tasks, hence a loop)
+        return pacer
+
+
+def _no_pacer() -> None:
+    """Stand in for the reference to the pacer before there is one."""

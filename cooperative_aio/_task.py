@@ -18,6 +18,7 @@ done. Every change goes through `_rest` (out of the queue) and `_compete` (into 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import functools
 import inspect
@@ -25,7 +26,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextvars import Context, copy_context
 from types import GeneratorType, NoneType
-from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeGuard, TypeVar
 
 from cooperative_aio._errors import (
     NotPaused,
@@ -207,11 +208,13 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         Raises:
             TypeError: The weight that it is set to is not a number.
             ValueError: The weight that it is set to is not finite and above 0.
+            RuntimeError: Set from another thread or another loop.
         """
         return self._weight
 
     @weight.setter
     def weight(self, weight: float) -> None:
+        self._runner.check_caller()
         self._weight = check_finite("weight", weight, positive=True)
         cpu_time = self.cpu_time
         self._runner.queue.set_rate(self, effective_weight(weight))
@@ -249,8 +252,12 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
 
         This is Twisted's `whenDone()`: each caller has a future of its own.
 
+        Raises:
+            RuntimeError: Called from another thread or another loop.
+
         Cancellation: cancelling the future leaves the task alone.
         """
+        self._runner.check_caller()
         future: asyncio.Future[Iterator[Any]] = self.get_loop().create_future()
         self._relay(future)
         return future
@@ -424,7 +431,7 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
             return self._returned(stop.value)
         except BaseException as error:  # noqa: BLE001
             return self._raised(error)
-        outcome = None if value.__class__ is self._plain else self._inspect(value)
+        outcome = None if type(value) is self._plain else self._inspect(value)
         if self._keep is not None and outcome is None and value is not None:
             self._keep(value)
         return outcome
@@ -440,7 +447,7 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         """Return a value that is awaitable; remember the class of one that is not."""
         kind = type(value)
         if kind not in PLAIN:
-            if asyncio.isfuture(value) or inspect.isawaitable(value):
+            if _is_awaitable(value):
                 return value
             if kind is GeneratorType:  # of which some are awaitable
                 return None
@@ -459,6 +466,8 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
     def _raised(self, error: BaseException) -> Ended:
         strip(error)
         if isinstance(error, asyncio.CancelledError):
+            if self._ended_by is not None:
+                return self._returned(None)
             self._end(TaskStopped, message=error.args[0] if error.args else None, close=True)
         else:
             self._end(TaskFailed, error=error, close=True)
@@ -495,6 +504,10 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         """Suspend the task, outside of its context, until `awaitable` is done."""
         self._rest()
         waiter, self._owns_waiter = self._as_future(awaitable)
+        if self._how is not None:  # a coroutine that started at once has stopped the task
+            if self._owns_waiter:
+                waiter.cancel()
+            return
         self._waiter = waiter
         self._runner.waiting += 1
         self._sole_since = self._source.epoch if self._source.users == 1 else -1
@@ -595,16 +608,28 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         if self._ready:
             self._runner.remove_ready(self)
         self._runner.forget(self)
-        if error is not None:
-            super().set_exception(error)
-            if how is not TaskFailed:
-                self.exception()  # nothing to log about a task that was stopped
-        elif how is TaskDone:
-            super().set_result(result)
-        else:
-            super().cancel(message)
-        if close and was_last and is_generator(self.iterator):
-            self._close(self.iterator)
+        try:
+            if error is not None:
+                super().set_exception(error)
+                if how is not TaskFailed:
+                    self.exception()  # nothing to log about a task that was stopped
+            elif how is TaskDone:
+                super().set_result(result)
+            else:
+                super().cancel(message)
+        finally:
+            if close and was_last and is_generator(self.iterator):
+                self._close(self.iterator)
+
+    def _lose(self) -> None:
+        """End, although the loop was closed: nobody can be told any more."""
+        self._owns_waiter = False
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._end(
+                SchedulerStopped,
+                error=SchedulerStopped("the event loop was closed"),
+                close=True,
+            )
 
     def _release(self) -> bool:
         """Give the iterator up; tell whether no other task uses it."""
@@ -635,6 +660,13 @@ _WORDS: Final = {
     TaskStopped: "stopped",
     SchedulerStopped: "stopped",
 }
+
+
+def _is_awaitable(value: Any) -> TypeGuard[Awaitable[Any]]:
+    try:
+        return asyncio.isfuture(value) or inspect.isawaitable(value)
+    except Exception:  # noqa: BLE001 (a proxy that refers to nothing, say)
+        return False
 
 
 async def _await(awaitable: Awaitable[Any]) -> Any:
