@@ -1,0 +1,50 @@
+"""Waiting until somebody calls."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from cooperative_aio.tasklet._conditions import Watch
+
+if TYPE_CHECKING:
+    from cooperative_aio.tasklet._tasklet import Tasklet
+
+V = TypeVar("V")
+
+
+class WaitForCall(Watch, Generic[V]):
+    """Be a callable, and wait until it is called.
+
+    `args` and `kwargs` then are what it was called with. The tasklet runs before the
+    call returns, so it may set `return_value` for its caller. As in Kiwi; new here: a
+    call that comes before the tasklet first waits is kept for it, one that comes when
+    it no longer waits is ignored.
+
+    Args:
+        return_value: What calling it returns.
+    """
+
+    def __init__(self, return_value: V | None = None) -> None:
+        super().__init__()
+        self.return_value = return_value
+        self.args: tuple[Any, ...] | None = None
+        self.kwargs: dict[str, Any] | None = None
+        self._early: deque[tuple[tuple[Any, ...], dict[str, Any]]] | None = deque()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> V | None:
+        """Report the call to the tasklet and return `return_value`.
+
+        Raises:
+            RuntimeError: The call comes from another thread than the loop's.
+        """
+        if self._early is not None:
+            self._early.append((args, kwargs))
+        else:
+            self._fire(args=args, kwargs=kwargs)
+        return self.return_value
+
+    def _start(self, tasklet: Tasklet[Any]) -> None:  # noqa: ARG002 - of all conditions
+        early, self._early = self._early or (), None
+        for args, kwargs in early:
+            self._fire(args=args, kwargs=kwargs)

@@ -1,0 +1,100 @@
+"""What every wait condition has in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from cooperative_aio.tasklet._tasklet import Tasklet
+
+
+class WaitCondition:
+    """Be something that a tasklet can wait for.
+
+    To write your own, say in `arm` how to notice what is waited for and in `disarm` how
+    to stop noticing, and call `tasklet.wait_condition_fired(self)` for each occurrence.
+    A tasklet that is suspended runs before that call returns; one that is running itself
+    gets the occurrence at its next wait, with the public attributes that the condition
+    had when it fired.
+
+    As in Kiwi. New here: `deliver`, `once` and `coalesces`, and `yield from condition`,
+    which tells a type checker what the event is.
+    """
+
+    once: ClassVar[bool] = False
+    """It happens once: yielded again after it was delivered, it is armed anew."""
+    coalesces: ClassVar[bool] = False
+    """Occurrences that nobody could take yet become one."""
+
+    triggered: bool = False
+    """Whether this is what resumed the tasklet, until it yields again."""
+
+    def __init__(self) -> None:
+        self.triggered = False
+
+    def arm(self, tasklet: Tasklet[Any]) -> None:
+        """Begin to watch for what `tasklet` waits for; called by the tasklet.
+
+        Each call is followed by one of `disarm` before the next. An error raised here
+        is raised at the tasklet's `yield`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define arm(tasklet)")
+
+    def disarm(self) -> None:
+        """Stop watching and let go of everything; called by the tasklet."""
+        raise NotImplementedError(f"{type(self).__name__} must define disarm()")
+
+    def deliver(self) -> object:
+        """Return what the `yield` gives for an occurrence, or raise what it raises."""
+        return self
+
+    def __iter__(self) -> Generator[Any, Any, Self]:
+        event: Self = yield self
+        return event
+
+
+class Watch(WaitCondition):
+    """Serve one tasklet at a time; what the conditions of this package build on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tasklet: Tasklet[Any] | None = None
+
+    def arm(self, tasklet: Tasklet[Any]) -> None:
+        """Begin to watch for what `tasklet` waits for; called by the tasklet.
+
+        Raises:
+            RuntimeError: Another tasklet is waiting for this very object.
+        """
+        if self._tasklet is not None:
+            raise RuntimeError(
+                f"cannot wait for a {type(self).__name__} that another tasklet waits for; "
+                "give each tasklet its own"
+            )
+        self._tasklet = tasklet
+        try:
+            self._start(tasklet)
+        except BaseException:
+            self._tasklet = None
+            raise
+
+    def disarm(self) -> None:
+        """Stop watching and let go of everything; called by the tasklet."""
+        if self._tasklet is not None:
+            self._tasklet = None
+            self._stop()
+
+    def _start(self, tasklet: Tasklet[Any]) -> None:
+        """Begin to watch; what `arm` adds to this is the same for all."""
+
+    def _stop(self) -> None:
+        """Let go of what `_start` has begun."""
+
+    def _fire(self, **attributes: object) -> bool:
+        """Report an occurrence; tell whether to stay armed."""
+        tasklet = self._tasklet
+        return tasklet is not None and tasklet.wait_condition_fired(
+            self, triggered=True, **attributes
+        )

@@ -1,0 +1,160 @@
+"""The end of a tasklet: its result, and those who wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import itertools
+import warnings
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from cooperative_aio.tasklet._states import State, check_move
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cooperative_aio.tasklet._tasklet import Tasklet
+
+R = TypeVar("R")
+
+_handles = itertools.count(1)
+
+
+class Joinable(asyncio.Future[R]):
+    """Be a future that only a generator completes, and know its joiners."""
+
+    STATE_RUNNING = State.RUNNING
+    STATE_SUSPENDED = State.SUSPENDED
+    STATE_MSGSEND = State.MSGSEND
+    STATE_ZOMBIE = State.ZOMBIE
+
+    def __init__(self) -> None:
+        super().__init__(loop=_running_loop())
+        self._now = State.SUSPENDED
+        self._join_callbacks: dict[int, Callable[[], object]] = {}
+        self.return_value: R | None = None
+
+    @property
+    def state(self) -> State:
+        """What the tasklet is doing, one of the STATE_ constants."""
+        return self._now
+
+    def _move(self, new: State) -> None:
+        check_move(self._now, new)
+        self._now = new
+
+    async def join(self) -> R:
+        """Wait for the end; for what takes only coroutines, such as a TaskGroup.
+
+        Returns:
+            What the generator returned.
+
+        Cancellation:
+            Cancels the tasklet, as awaiting it does.
+        """
+        return await self
+
+    def set_result(self, result: R) -> NoReturn:  # noqa: ARG002 - the signature of Future
+        """Refuse: the result is what the generator returns.
+
+        Raises:
+            RuntimeError: Always.
+        """
+        raise RuntimeError("cannot set the result of a tasklet; return it from its generator")
+
+    def set_exception(self, exception: object) -> NoReturn:  # noqa: ARG002 - of Future
+        """Refuse: the exception is what the generator raises.
+
+        Raises:
+            RuntimeError: Always.
+        """
+        raise RuntimeError("cannot set the exception of a tasklet; raise it in its generator")
+
+    def add_join_callback(self, callback: Callable[..., object], *extra: object) -> int:
+        """Have `callback(tasklet, return_value, *extra)` called when the tasklet ends.
+
+        It is called before the end goes anywhere else, with None for the value of one
+        that failed or was cancelled (`tasklet.exception()` tells). As in Kiwi; new here:
+        on a tasklet that has ended already the loop calls it soon, and one that raises
+        is reported to the loop and stops no other.
+
+        Returns:
+            A handle for `remove_join_callback`.
+        """
+        handle = next(_handles)
+        context = contextvars.copy_context()
+        self._join_callbacks[handle] = lambda: context.run(
+            callback, self, self.return_value, *extra
+        )
+        if self.done():
+            self.get_loop().call_soon(self._call_joiner, handle)
+        return handle
+
+    def remove_join_callback(self, handle: int) -> None:
+        """Take back a join callback.
+
+        Raises:
+            KeyError: It was called already, or removed.
+        """
+        del self._join_callbacks[handle]
+
+    def _call_joiner(self, handle: int) -> None:
+        callback = self._join_callbacks.pop(handle, None)
+        if callback is None:
+            return
+        try:
+            callback()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - reported, as the loop does
+            self._report("join callback of a tasklet raised", error)
+
+    def _end(self, *, result: R | None = None, error: BaseException | None = None) -> None:
+        """Complete the future; the caller has let go of everything else."""
+        self._move(State.ZOMBIE)
+        if error is None:
+            self.return_value = result
+            super().set_result(result)  # type: ignore[arg-type]
+        elif isinstance(error, asyncio.CancelledError):
+            super().cancel(msg=error.args[0] if error.args else None)
+        else:
+            super().set_exception(error)
+        for handle in tuple(self._join_callbacks):
+            self._call_joiner(handle)
+
+    def _report(self, message: str, error: BaseException) -> None:
+        """Tell the loop of an error that nobody can be given."""
+        self.get_loop().call_exception_handler(
+            {"message": message, "exception": error, "future": self}
+        )
+
+    def _warn(self, text: str) -> None:
+        try:
+            warnings.warn(text, stacklevel=2)
+        except Warning as error:  # made an error: it must not tear the engine
+            self._report(text, error)
+
+
+def is_tasklet(value: object) -> bool:
+    """Tell whether `value` is a Tasklet."""
+    return isinstance(value, Joinable)
+
+
+def as_tasklet(name: str, value: object) -> Tasklet[Any]:
+    """Return `value`, which must be a Tasklet.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(value, Joinable):
+        raise TypeError(f"{name} must be a Tasklet, got {value!r}")
+    return value  # type: ignore[return-value]
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "cannot make a tasklet without a running loop; make it in a coroutine or a callback"
+        ) from None

@@ -1,0 +1,138 @@
+"""Waiting for what ends by itself: tasklets, futures, coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from cooperative_aio.tasklet._conditions import Watch
+from cooperative_aio.tasklet._ending import as_tasklet
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cooperative_aio.tasklet._tasklet import Tasklet
+
+T = TypeVar("T")
+
+
+class _Completion(Watch):
+    """Wait for a future's completion, whoever owns it."""
+
+    once = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._token: object = None
+        self._unwatch: Callable[[], object] = object
+
+    def _watch(self, tasklet: Tasklet[Any], future: asyncio.Future[Any]) -> None:
+        if future is tasklet:
+            raise RuntimeError("cannot wait for a tasklet in itself; it would never end")
+        if future.get_loop() is not tasklet.get_loop():
+            raise RuntimeError(f"cannot wait for {future!r}; it belongs to another loop")
+        # A loop that has it in its queue calls it even after it was removed: the token
+        # tells which arming it was made for.
+        self._token = token = object()
+        callback = partial(self._completed, token)
+        future.add_done_callback(callback)
+        self._unwatch = partial(future.remove_done_callback, callback)
+
+    def _completed(self, token: object, _future: asyncio.Future[Any]) -> None:
+        if token is self._token:
+            self._fire()
+
+    def _stop(self) -> None:
+        self._token = None
+        self._unwatch()
+
+
+class WaitForTasklet(_Completion, Generic[T]):
+    """Wait for another tasklet to end.
+
+    `retval` then is what it returned; what it raised is raised at the `yield`. As in
+    Kiwi, where failures went nowhere. Losing interest does not stop the other tasklet.
+
+    Args:
+        tasklet: The one to join; it may have ended already.
+    """
+
+    def __init__(self, tasklet: Tasklet[T]) -> None:
+        super().__init__()
+        self.tasklet: Tasklet[T] = as_tasklet("tasklet", tasklet)
+        self.owned = False
+        self.retval: T | None = None
+
+    def deliver(self) -> WaitForTasklet[T]:
+        """Return this condition with its `retval` set, or raise what the tasklet raised."""
+        self.retval = self.tasklet.result()
+        return self
+
+    def _start(self, tasklet: Tasklet[Any]) -> None:
+        self._watch(tasklet, self.tasklet)
+
+
+class Event(Enum):
+    """What the `yield` of an awaitable gives."""
+
+    CONDITION = "the condition, as of all others"
+    FUTURE = "the future that is done: one of several, as from asyncio.wait"
+    RESULT = "the result: nothing else was waited for, as with await"
+
+
+class WaitForAwaitable(_Completion, Generic[T]):
+    """Wait for anything that `await` takes.
+
+    `retval` then is its result; what it raised is raised at the `yield`. A coroutine is
+    run as a task of its own, which is cancelled as soon as the tasklet no longer waits
+    for it; a future is left alone. New here.
+
+    Args:
+        awaitable: A future, a coroutine, or anything with `__await__`.
+    """
+
+    def __init__(self, awaitable: Awaitable[T]) -> None:
+        super().__init__()
+        if not (asyncio.isfuture(awaitable) or inspect.isawaitable(awaitable)):
+            raise TypeError(f"awaitable must be awaitable, got {awaitable!r}")
+        self.awaitable = awaitable
+        self._future: asyncio.Future[T] | None = None
+        self.event = Event.CONDITION
+        self.retval: T | None = None
+
+    def deliver(self) -> object:
+        """Return the event with its `retval` set, or raise what the awaitable raised."""
+        future = self._future
+        assert future is not None  # noqa: S101 - an occurrence has its future
+        self.retval = future.result()
+        return {Event.CONDITION: self, Event.FUTURE: future, Event.RESULT: self.retval}[
+            self.event
+        ]
+
+    def _start(self, tasklet: Tasklet[Any]) -> None:
+        if self._future is None or not self._future.done():
+            self._future = self._as_future(tasklet)
+        self._watch(tasklet, self._future)
+
+    def _as_future(self, tasklet: Tasklet[Any]) -> asyncio.Future[T]:
+        awaitable = self.awaitable
+        if asyncio.isfuture(awaitable):
+            return awaitable
+        coroutine = awaitable if inspect.iscoroutine(awaitable) else _await(awaitable)
+        # A copy: the coroutine may call what resumes the tasklet, and no context can be
+        # entered twice (test_an_owned_coroutine_may_resume_its_own_tasklet).
+        return tasklet.get_loop().create_task(coroutine, context=tasklet.context.copy())
+
+    def _stop(self) -> None:
+        super()._stop()
+        future = self._future
+        assert future is not None  # noqa: S101 - it is armed
+        if future is not self.awaitable:
+            future.cancel()
+
+
+async def _await(awaitable: Awaitable[T]) -> T:
+    return await awaitable

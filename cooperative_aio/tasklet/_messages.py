@@ -1,0 +1,117 @@
+"""Messages, and the condition that receives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cooperative_aio.tasklet._conditions import WaitCondition
+from cooperative_aio.tasklet._ending import as_tasklet
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from cooperative_aio.tasklet._tasklet import Tasklet
+
+
+class Message:
+    """Carry a name and a value from one tasklet to another.
+
+    As in Kiwi. Yield one with a `dest` to send it; `sender` is set on sending.
+
+    Args:
+        name: What the receiver declares in `WaitForMessages`.
+        dest: The tasklet to receive it.
+        value: Anything.
+        sender: The tasklet that sent it.
+    """
+
+    ACCEPT: ClassVar[int] = 0
+    DEFER: ClassVar[int] = 1
+    DISCARD: ClassVar[int] = 2
+
+    __slots__ = ("__weakref__", "dest", "name", "sender", "value")
+
+    def __init__(
+        self,
+        name: str,
+        dest: Tasklet[Any] | None = None,
+        value: Any = None,
+        sender: Tasklet[Any] | None = None,
+    ) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"name must be a string, got {name!r}")
+        self.name = name
+        self.dest = None if dest is None else as_tasklet("dest", dest)
+        self.value = value
+        self.sender = None if sender is None else as_tasklet("sender", sender)
+
+    def __repr__(self) -> str:
+        return f"<Message {self.name!r} value={self.value!r}>"
+
+
+class WaitForMessages(WaitCondition):
+    """Wait for a message, and say what becomes of the others meanwhile.
+
+    The event is the `Message`, not the condition. Deferred messages are kept until a
+    later wait accepts them, discarded ones are dropped, and those not named at all are
+    dropped with a warning. As in Kiwi.
+
+    Args:
+        accept: A name, or names, to receive.
+        defer: A name, or names, to keep for later.
+        discard: A name, or names, to drop.
+    """
+
+    def __init__(
+        self,
+        accept: str | Iterable[str] | None = None,
+        defer: str | Iterable[str] | None = None,
+        discard: str | Iterable[str] | None = None,
+    ) -> None:
+        super().__init__()
+        self._tasklet: Tasklet[Any] | None = None
+        self.actions: dict[str, int] = dict.fromkeys(_names("accept", accept), Message.ACCEPT)
+        self.actions.update(dict.fromkeys(_names("defer", defer), Message.DEFER))
+        self.actions.update(dict.fromkeys(_names("discard", discard), Message.DISCARD))
+
+    def arm(self, tasklet: Tasklet[Any]) -> None:
+        """Declare the names to the tasklet.
+
+        Raises:
+            RuntimeError: Another tasklet is waiting for this very object.
+        """
+        if self._tasklet is not None:
+            raise RuntimeError(
+                "cannot wait for a WaitForMessages that another tasklet waits for; "
+                "give each tasklet its own"
+            )
+        self._tasklet = tasklet
+        tasklet.message_actions.update(self.actions)
+
+    def disarm(self) -> None:
+        """Take the names back, except those that another condition declares too."""
+        tasklet, self._tasklet = self._tasklet, None
+        if tasklet is None:
+            return
+        for name in self.actions:
+            tasklet.message_actions.pop(name, None)
+        for other in tasklet.wait_list:
+            if isinstance(other, WaitForMessages) and other._tasklet is tasklet:
+                tasklet.message_actions.update(other.actions)
+
+    def __iter__(self) -> Generator[Any, Any, Message]:  # type: ignore[override]
+        message: Message = yield self
+        return message
+
+
+def _names(argument: str, value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    given = tuple(value) if isinstance(value, Iterable) else (value,)
+    names = tuple(name for name in given if isinstance(name, str))
+    if len(names) != len(given):
+        raise TypeError(f"{argument} must be None, a string or several, got {value!r}")
+    return names
