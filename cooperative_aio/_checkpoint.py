@@ -41,13 +41,14 @@ class _Lease(Lease):
         if not self._runner.started:
             await asyncio.sleep(0)
             return
+        self.end(self._runner.the_pacer.turn_so_far())
         self._granted = get_running_loop().create_future()
         self._runner.add_lease(self)
         try:
             await self._granted
-        finally:
-            self._granted = None
-            self._runner.take_back_lease(self)  # cancelled
+        except asyncio.CancelledError:
+            self._runner.take_back_lease(self)
+            raise
 
 
 async def checkpoint() -> None:

@@ -39,6 +39,7 @@ __all__ = ["Lease", "Member", "Pacer", "TimeSlice", "pacer_of"]
 QUIET_SHARE = 0.01
 BUSY_SHARE = 0.02
 QUIET_TURNS = 8  # at least
+ROUNDING = 1e-9  # seconds of a slice that are as good as none
 QUIET_TURNS_ENOUGH = 256  # whatever the clock says: it may be standing still
 
 
@@ -96,15 +97,37 @@ class Stepper(Protocol):
         """The task whose step is running."""
 
 
-class Member(Competitor, Protocol):
-    """Compute on the loop: what the pacer gives slices to."""
+class Member:
+    """Stand for one who computes on the loop; all members share it equally.
 
-    time_slice: TimeSlice
-    _free_at: float  # when its share of the loop's time allows the next slice
-    _throttle: asyncio.TimerHandle | None  # what waits for that
+    Args:
+        run_slice: Computes for the seconds that it is given; tells how long that
+            took, and what is to run next, if it came upon a lease.
+        time_slice: How long and how politely to compute.
+    """
 
-    def run_slice(self, seconds: float) -> tuple[float, Lease | None]:
-        """Compute for `seconds`; tell how long that took and what is to run next."""
+    __slots__ = (
+        "_free_at",
+        "_given",
+        "_queued",
+        "_rate",
+        "_ready",
+        "_throttle",
+        "_virtual",
+        "run_slice",
+        "time_slice",
+    )
+
+    def __init__(
+        self, run_slice: Callable[[float], tuple[float, Lease | None]], time_slice: TimeSlice
+    ) -> None:
+        self.run_slice = run_slice
+        self.time_slice = time_slice
+        self._rate = 1.0
+        self._virtual = self._given = 0.0
+        self._ready = self._queued = False
+        self._free_at = -math.inf  # when its share of the loop allows the next slice
+        self._throttle: asyncio.TimerHandle | None = None  # what waits for that
 
 
 class _Gauge:
@@ -132,7 +155,7 @@ class _Gauge:
         return lasted <= self.TOLERANCE * min(self._floor, self._lowest)
 
     def _roll(self, now: float) -> None:
-        if self._lowest < self._floor or 2 * self._alike > self._turns:
+        if self._lowest < self._floor or 4 * self._alike > 3 * self._turns:
             self._floor = self._lowest
         self._lowest = float("inf")
         self._turns = self._alike = 0
@@ -161,6 +184,7 @@ class Pacer:
         self._gauge = _Gauge()
         self._queue: FairQueue[Member] = FairQueue()
         self._handle: asyncio.Handle | None = None  # of the next turn, if there is one
+        self._in_turn = False
         self._next: Member | None = None  # who has the next slice
         self._lease: tuple[Lease, Member, float] | None = None  # and when it began
         self._slice_left = 0.0  # seconds
@@ -211,14 +235,20 @@ class Pacer:
 
     def request(self, member: Member) -> None:
         """Give `member` slices from now on, in competition with the others."""
-        pause = member._free_at - self.clock()
-        if pause > 0:
+        now = self.clock()
+        if member._free_at > now:
             member._throttle = self.loop.call_later(
-                pause, self._release, member, context=self.context
+                member._free_at - now, self._admit, member, context=self.context
             )
-            return
+        else:
+            member._free_at = now
+            self._admit(member)
+
+    def _admit(self, member: Member) -> None:
+        """Let `member` compete; what its timer came early is part of its next pause."""
+        member._throttle = None
         self._queue.join(member)
-        if self._handle is None:
+        if self._handle is None and not self._in_turn:
             self._stand_back_if(self._used_up(member.time_slice))
             self._schedule()
 
@@ -236,14 +266,9 @@ class Pacer:
                 self._handle.cancel()
                 self._handle = None
 
-    def _release(self, member: Member) -> None:
-        member._throttle = None
-        member._free_at = min(member._free_at, self.clock())  # timers may be early
-        self.request(member)
-
     def open(self, lease: Lease, member: Member) -> bool:
         """Let `lease` have what is left of the slice, if nobody waits for that."""
-        if self._handle is not None or self._used_up(member.time_slice):
+        if self._handle is not None or self._in_turn or self._used_up(member.time_slice):
             return False
         self._grant(lease, member, self.clock())
         self._schedule()
@@ -251,9 +276,23 @@ class Pacer:
 
     def _used_up(self, time_slice: TimeSlice) -> bool:
         """Tell whether the last slice is; long after it a new one begins."""
-        if self.clock() - self._slice_ended >= time_slice.max_wait:
+        now = self.clock()
+        if self.deadline > -math.inf:  # it was lent, and has gone on by the clock
+            self._slice_left = self.deadline - now
+            self._slice_ended = min(self.deadline, now)
+            self.deadline = -math.inf
+        if now - self._slice_ended >= time_slice.max_wait:
             self._slice_left = time_slice.seconds
-        return self._slice_left <= 0
+        return self._slice_left <= ROUNDING
+
+    def turn_so_far(self) -> float:
+        """Return for how many seconds what runs now may have run without paying.
+
+        That is, since the pacer let go of the loop, if it waits for its turn; who
+        holds a lease pays for that.
+        """
+        is_waiting = self._handle is not None and self._lease is None
+        return self.clock() - self._mark if is_waiting else 0.0
 
     # One turn of the loop: stand back, take a slice, or end a lease
 
@@ -267,6 +306,7 @@ class Pacer:
 
     def _turn(self) -> None:
         self._handle = None
+        self._in_turn = True
         now = self.clock()
         try:
             if self._lease is not None:
@@ -274,6 +314,7 @@ class Pacer:
             else:
                 self._take_turn(now)
         finally:
+            self._in_turn = False
             self._schedule_if_needed()
 
     def _take_turn(self, now: float) -> None:
@@ -306,7 +347,7 @@ class Pacer:
         self._queue.charge(member, used)
         self._slice_left -= used
         self._slice_ended = now
-        self._stand_back_if(self._slice_left <= 0)
+        self._stand_back_if(self._slice_left <= ROUNDING)
 
     def _account(self, member: Member, used: float, began: float) -> None:
         """Note when `member` may compute again if it is to keep to its share.
@@ -330,9 +371,12 @@ class Pacer:
         assert self._lease is not None  # noqa: S101 (for the type checker)
         lease, member, began = self._lease
         self._lease = None
-        self.deadline = -math.inf
         lease.end(now - began)
-        self._slice_over(member, now - began, now)
+        if self._queue.count:
+            self.deadline = -math.inf
+            self._slice_over(member, now - began, now)
+        else:
+            self._queue.charge(member, now - began)
 
     # Standing back
 

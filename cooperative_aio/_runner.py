@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol
 
 from cooperative_aio._errors import SchedulerStopped
 from cooperative_aio._fairness import Competitor, FairQueue
-from cooperative_aio._pacing import Lease, Pacer, TimeSlice, pacer_of
+from cooperative_aio._pacing import Lease, Member, Pacer, TimeSlice, pacer_of
 from cooperative_aio._task import ENDED, CooperativeTask, Outcome
 
 __all__ = ["Cancellable", "Predicate", "Runner", "Scheduler"]
@@ -86,11 +86,7 @@ class Runner:
         self._call: Cancellable | None = None  # what the scheduler returned
         self._number = 0  # of the call, since a scheduler may forget that it was taken back
         self._ticking = False  # in a tick that the scheduler called
-        # As a member of the pacer; all members share the loop equally
-        self._rate = 1.0
-        self._virtual = self._given = self._free_at = 0.0
-        self._ready = self._queued = False
-        self._throttle: asyncio.TimerHandle | None = None
+        self._member = Member(self.run_slice, time_slice)  # of the pacer
         # Statistics
         self.ticks: int = 0
         self.steps: int = 0
@@ -145,15 +141,15 @@ class Runner:
         pacer = pacer_of(loop)
         if self._pacer() is not pacer:
             self._pacer = weakref.ref(pacer)
-            self._virtual = self._given = self._free_at = 0.0
+            self._member = Member(self.run_slice, self.time_slice)
             if self._given_clock is time.perf_counter:
                 self.clock = pacer.clock
         return pacer
 
     def _lose_tasks(self) -> None:
         """End the tasks of a loop that was closed without being shut down."""
-        self._requested = self._ready = self._queued = False
-        self._call = self._throttle = self.stepping = None
+        self._requested = False
+        self._call = self.stepping = None
         self.leases.clear()
         for task in tuple(self.tasks):
             task._lose()
@@ -230,7 +226,7 @@ class Runner:
         if self.started and self.queue.count and not self._requested:
             self._requested = True
             if self._scheduler is None and self._predicate_factory is None:
-                self.the_pacer.request(self)
+                self.the_pacer.request(self._member)
             elif not self._ticking:  # else the tick that is going on schedules the next
                 self._schedule(strict=strict)
 
@@ -239,7 +235,7 @@ class Runner:
         if self._requested:
             self._requested = False
             if self._scheduler is None and self._predicate_factory is None:
-                self.the_pacer.withdraw(self)
+                self.the_pacer.withdraw(self._member)
             elif self._call is not None:
                 call, self._call = self._call, None
                 call.cancel()
@@ -247,7 +243,7 @@ class Runner:
     def lend(self, lease: Lease) -> bool:
         """Let code that awaits a checkpoint run on at once, if nobody else wants to."""
         self.bind_pacer(self.check_loop())
-        return self.the_pacer.open(lease, self)
+        return self.the_pacer.open(lease, self._member)
 
     def add_lease(self, lease: Lease) -> None:
         """Let code that awaits a checkpoint compete with the tasks."""

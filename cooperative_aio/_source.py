@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import Context
 from typing import Any, Final, TypeGuard
+from weakref import WeakValueDictionary
 
 __all__ = [
     "Source",
@@ -21,9 +22,9 @@ __all__ = [
 class Source:
     """Count the unfinished tasks that share one iterator."""
 
-    __slots__ = ("epoch", "iterator", "users")
+    __slots__ = ("__weakref__", "epoch", "iterator", "users")
 
-    registry: Final[dict[int, Source]] = {}
+    registry: Final[WeakValueDictionary[int, Source]] = WeakValueDictionary()
 
     def __init__(self, iterator: Iterator[Any]) -> None:
         self.iterator = iterator
@@ -34,7 +35,8 @@ class Source:
     def acquire(cls, iterator: Iterator[Any]) -> Source:
         source = cls.registry.get(id(iterator))
         if source is None:
-            source = cls.registry[id(iterator)] = cls(iterator)
+            source = cls(iterator)
+            cls.registry[id(iterator)] = source
         source.users += 1
         source.epoch += 1
         return source
