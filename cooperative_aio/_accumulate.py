@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
+import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextvars import Context
 from itertools import groupby, islice
 from types import NoneType
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from cooperative_aio._cooperator import Cooperator, get_cooperator
+from cooperative_aio._errors import SchedulerError, TaskDone
 from cooperative_aio._source import can_receive, check_iterator, describe
 from cooperative_aio._task import PLAIN, CooperativeTask, Ended, Home, Outcome
 
 __all__ = [
+    "BatchSource",
     "Collector",
     "ValueBucket",
     "accumulate",
@@ -23,10 +27,12 @@ __all__ = [
     "batch_accumulate",
     "check_batch_size",
     "collect",
+    "is_source",
 ]
 
 T = TypeVar("T")
 V = TypeVar("V")
+T_co = TypeVar("T_co", covariant=True)
 Task = TypeVar("Task", bound="Collector[Any]")
 
 
@@ -66,6 +72,21 @@ def accumulation_handler(stopped: object, bucket: ValueBucket[V]) -> deque[V]:  
     return bucket.drain_contents()
 
 
+class BatchSource(Protocol[T_co]):
+    """Hand over values in batches: what `offload` opens, or an object of anybody's.
+
+    A method `abandon()` is optional: it has the source closed without waiting for
+    that. It is called where nothing can be awaited, because the task was stopped or
+    its loop is being shut down; without it, `close()` runs as a task there.
+    """
+
+    async def next_batch(self, n: int, max_seconds: float | None = None) -> Sequence[T_co]:
+        """Return up to `n` values; an empty sequence when there are no more."""
+
+    async def close(self) -> None:
+        """Give up what the values come from; also called after the last batch."""
+
+
 class Collector(CooperativeTask[T]):
     """Step an iterator and keep its values, several steps at a time.
 
@@ -79,10 +100,10 @@ class Collector(CooperativeTask[T]):
     __slots__ = ("_chunk", "_largest", "_mixed", "_others", "_values")
 
     SINGLE: Final = 128  # steps to begin with
-    CHEAP: Final = 20e-6  # seconds that a chunk may take if the next is to be larger
+    SHORT: Final = 100e-6  # seconds that a chunk should take at most
     ALONE: Final = 16  # steps in a chunk at most when no batch was asked for
     BATCHED: Final = 64  # when one was
-    FEW: Final = 4  # runs of values of one class in a chunk
+    FEW: Final = 8  # changes of class that say nothing
 
     def __init__(
         self, runner: Home, iterator: Iterator[Any], *, per_turn: int, **options: Any
@@ -101,8 +122,18 @@ class Collector(CooperativeTask[T]):
         self._values: Any = values
         self._keep = values.append
 
+    def _take_batches(self) -> None:
+        """Prepare for an iterator whose values are batches."""
+        self._watch()
+        self._keep = self._values.extend
+
     def _returned(self, value: Any) -> Ended:  # noqa: ARG002
         return super()._returned(self._values)
+
+    def _end(self, how: type[SchedulerError], **outcome: Any) -> None:
+        if how is not TaskDone:
+            self._values = ()
+        super()._end(how, **outcome)
 
     def _inspect(self, value: Any) -> Outcome:
         outcome = super()._inspect(value)
@@ -125,80 +156,97 @@ class Collector(CooperativeTask[T]):
         before = clock()
         while True:
             taken = self._steps
-            if self._chunk == 1 or self._resuming:
+            if self._chunk == 1 or self._call is not None:
                 outcome = self._step()
             else:
-                outcome = self._take(min(steps, self._chunk))
+                outcome = self._take(steps, deadline)
             now = clock()
             seconds = now - before
             before = now
-            if seconds > runner.notable:
+            taken = self._steps - taken
+            if taken == 1 and seconds > runner.notable:
                 runner.note_step(self, seconds)
-            steps -= self._steps - taken
+            steps -= taken
             if outcome is not None or self._interrupted or steps <= 0 or now >= deadline:
-                return outcome
-            if seconds > self.CHEAP:
-                self._chunk = 1
-            elif self._chunk < self._largest and self._steps > self.SINGLE:
-                self._chunk += 1
+                break
+            if self._steps > self.SINGLE:
+                fitting = int(taken * self.SHORT / seconds) if seconds > 0 else self._largest
+                self._chunk = max(1, min(fitting, 2 * self._chunk, self._largest))
+        del self
+        return outcome
 
-    def _take(self, steps: int) -> Outcome:
-        """Take a chunk of steps."""
-        source = islice(self.iterator, steps)
-        values = self._values
-        kept = len(values)
-        self._others = 0
-        fetch = self._fetch_runs if steps > self.ALONE and not self._mixed else self._fetch
+    def _take(self, steps: int, deadline: float) -> Outcome:
+        """Take up to so many steps in chunks, until one is not short, or `deadline`.
+
+        Values of one class that follow each other are kept by one `extend`. When the
+        class changes, the next value has been fetched already, so there is no
+        stopping before that is kept.
+        """
+        values, clock, chunk = self._values, self._runner.clock, self._chunk
+        kept = got = len(values)
+        changes = self._others = 0
+        source = islice(self.iterator, min(steps, sys.maxsize))
+        runs = groupby(source, type) if not self._mixed else iter([(None, source)])
+        outcome: Outcome = None
+        fetch: Callable[[Iterator[Any]], Outcome] = self._fetch
+        now = clock()
+        long_enough = False
         try:
-            outcome = fetch(source)
+            for kind, run in runs:
+                changes += 1
+                fetch = values.extend if kind in KEPT else self._fetch
+                while not long_enough:
+                    size = chunk if now < deadline else 1
+                    outcome = fetch(islice(run, size))
+                    had, got = got, len(values) + self._others
+                    if outcome is not None or got - had < size:
+                        break
+                    before, now = now, clock()
+                    seconds = now - before
+                    long_enough = now >= deadline or seconds > self.SHORT or self._interrupted
+                    if 2 * seconds < self.SHORT:
+                        chunk = min(2 * chunk, self._largest)
+                if outcome is not None or long_enough:
+                    break
+            else:
+                if got - kept < steps:
+                    self._others += 1
+                    outcome = self._returned(None)
         except BaseException as error:  # noqa: BLE001
             self._others += 1
             outcome = self._raised(error)
-        else:
-            if outcome is None and len(values) - kept + self._others < steps:
-                self._others += 1
-                outcome = self._returned(None)
-        finally:
-            self._steps += len(values) - kept + self._others
+        taken = len(values) - kept + self._others
+        self._steps += taken
+        self._mixed = self._mixed or (changes > self.FEW and changes * 4 > taken)
+        del self, values, fetch
         return outcome
 
     def _fetch(self, source: Iterator[Any]) -> Outcome:
         """Keep the values of `source`; count the other steps; stop at an awaitable."""
         keep, plain = self._values.append, self._plain
-        for value in source:
-            kind = type(value)
-            if kind is not plain:
-                outcome = self._inspect(value)
-                if outcome is not None:
+        try:
+            for value in source:
+                kind = type(value)
+                if kind is not plain:
+                    outcome = self._inspect(value)
+                    if outcome is not None:
+                        self._others += 1
+                        return outcome
+                    plain = self._plain
+                if kind is NoneType:
                     self._others += 1
-                    return outcome
-                plain = self._plain
-            if kind is NoneType:
-                self._others += 1
-            else:
-                keep(value)
-        return None
-
-    def _fetch_runs(self, source: Iterator[Any]) -> Outcome:
-        """Do the same, faster when many values of one class follow each other."""
-        runs = 0
-        for kind, run in groupby(source, type):
-            runs += 1
-            if kind in KEPT:
-                self._values.extend(run)
-            else:
-                outcome = self._fetch(run)
-                if outcome is not None:
-                    return outcome
-        self._mixed = runs > self.FEW
-        return None
+                else:
+                    keep(value)
+            return None
+        finally:
+            del self, keep
 
 
 KEPT: Final = PLAIN - {NoneType}
 
 
 async def accumulate(
-    iterable: Iterable[T | None],
+    iterable: Iterable[T | None] | BatchSource[T],
     cooperator: Cooperator | None = None,
     *,
     name: str | None = None,
@@ -211,7 +259,8 @@ async def accumulate(
     generator function yields are waited on, and are not values.
 
     Args:
-        iterable: A generator, or anything that can be iterated over.
+        iterable: A generator, or anything that can be iterated over; or a source, see
+            `offload`, which is asked for 1,000 values at a time and closed in the end.
         cooperator: What steps it; the running loop's own by default.
         name: As for `Cooperator.cooperate`.
         weight: As for `Cooperator.cooperate`.
@@ -228,7 +277,7 @@ async def accumulate(
     caller is cancelled. What was collected is dropped.
     """
     task: Collector[deque[T]] = collect(
-        iterable, cooperator, Collector, 1, name, weight, context
+        *(iterable, cooperator, Collector, 1, name, weight, context), source_batch=1000
     )
     del iterable
     try:
@@ -239,7 +288,7 @@ async def accumulate(
 
 async def batch_accumulate(
     max_batch_size: int,
-    iterable: Iterable[T | None],
+    iterable: Iterable[T | None] | BatchSource[T],
     cooperator: Cooperator | None = None,
     *,
     name: str | None = None,
@@ -254,7 +303,8 @@ async def batch_accumulate(
     Args:
         max_batch_size: The number of steps in a turn at most, at least 1. Nones
             count.
-        iterable: As for `accumulate`.
+        iterable: As for `accumulate`; a source is asked for `max_batch_size` values
+            at a time.
         cooperator: As for `accumulate`.
         name: As for `Cooperator.cooperate`.
         weight: As for `Cooperator.cooperate`.
@@ -280,31 +330,75 @@ async def batch_accumulate(
 
 
 def collect(
-    iterable: Iterable[Any],
+    iterable: Iterable[Any] | BatchSource[Any],
     cooperator: Cooperator | None,
     kind: Callable[..., Task],
     per_turn: int,
     name: str | None,
     weight: float,
     context: Context | None,
+    *,
+    source_batch: int | None = None,
+    max_seconds: float | None = None,
 ) -> Task:
-    """Make the task that collects."""
+    """Make the task that collects; the last two are for sources."""
     if cooperator is None:
         cooperator = get_cooperator()
     elif not isinstance(cooperator, Cooperator):
         raise TypeError(f"cooperator must be a Cooperator or None, got {cooperator!r}")
-    iterator = _iterator_of(iterable)
+    from_source = is_source(iterable)
+    if from_source:
+        iterator: Iterator[Any] = _draw(iterable, source_batch or per_turn, max_seconds)
+    else:
+        iterator = _iterator_of(iterable)
     make = functools.partial(kind, per_turn=per_turn)
-    return cooperator._make_task(make, iterator, name, weight, context)
+    task = cooperator._make_task(make, iterator, name, weight, context)
+    if from_source:
+        task._take_batches()
+    return task
 
 
-def _iterator_of(iterable: Iterable[Any]) -> Iterator[Any]:
-    if not isinstance(iterable, Iterable) and not hasattr(iterable, "__getitem__"):
+def is_source(value: object) -> bool:
+    """Tell whether it is to be asked for batches, not iterated over."""
+    return callable(getattr(value, "next_batch", None))
+
+
+def _draw(source: Any, size: int, max_seconds: float | None) -> Generator[Any, Any, None]:
+    """Yield what is to be awaited, then the batch that it brought, until the last."""
+    try:
+        while len(batch := (yield source.next_batch(size, max_seconds))):
+            yield list(batch)
+            del batch
+    except GeneratorExit:
+        _abandon(source)
+        raise
+    except BaseException:
+        yield source.close()
+        raise
+    yield source.close()
+
+
+def _abandon(source: Any) -> None:
+    """Close a source where that cannot be awaited."""
+    if callable(getattr(source, "abandon", None)):
+        source.abandon()
+        return
+    closing = asyncio.ensure_future(source.close())
+    _closing.add(closing)
+    closing.add_done_callback(_closing.discard)
+
+
+_closing: Final[set[asyncio.Future[None]]] = set()
+
+
+def _iterator_of(iterable: Any) -> Iterator[Any]:
+    is_iterable = isinstance(iterable, Iterable) or hasattr(iterable, "__getitem__")
+    if not is_iterable or inspect.isawaitable(iterable):
         check_iterator(iterable, "iterable")
     return iter(iterable)
 
 
-def check_batch_size(value: object) -> None:
+def check_batch_size(value: object, name: str = "max_batch_size") -> None:
     """Refuse what is no number of steps.
 
     Raises:
@@ -312,6 +406,6 @@ def check_batch_size(value: object) -> None:
         ValueError: It is less than 1.
     """
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"max_batch_size must be an integer of at least 1, got {value!r}")
+        raise TypeError(f"{name} must be an integer of at least 1, got {value!r}")
     if value < 1:
-        raise ValueError(f"max_batch_size must be an integer of at least 1, got {value!r}")
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")

@@ -9,7 +9,13 @@ from contextvars import Context
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from cooperative_aio._accumulate import Collector, check_batch_size, collect
+from cooperative_aio._accumulate import (
+    BatchSource,
+    Collector,
+    check_batch_size,
+    collect,
+    is_source,
+)
 from cooperative_aio._cooperator import Cooperator
 from cooperative_aio._errors import (
     SchedulerError,
@@ -49,8 +55,19 @@ class _Stream(Collector[None]):
         self._values.append(value)
         self._offer_if_ready()
 
-    def _take(self, steps: int) -> Outcome:
-        outcome = super()._take(min(steps, self._per_turn - len(self._values)))
+    def _take_batches(self) -> None:
+        self._watch()
+        self._keep = self._offer
+
+    def _offer(self, batch: list[Any]) -> None:
+        """Hand over a batch of a source, full or not."""
+        self._values = batch
+        self._due = True
+        self._offer_if_ready()
+
+    def _take(self, steps: int, deadline: float) -> Outcome:
+        room = self._per_turn - len(self._values)
+        outcome = super()._take(min(steps, room), deadline)
         if not self.done():
             self._offer_if_ready()
         return outcome
@@ -81,7 +98,7 @@ class _Stream(Collector[None]):
     def _end(self, how: type[SchedulerError], **outcome: Any) -> None:
         if how in (TaskDone, TaskFailed) and self._values:
             self._offered, self._values = self._values, []
-        super()._end(how, **outcome)
+        CooperativeTask._end(self, how, **outcome)
         self._notify()
 
     def _notify(self) -> None:
@@ -125,6 +142,7 @@ class _Stream(Collector[None]):
             self._due = False
             if timer is not None:
                 timer.cancel()
+            del self  # the caller may keep the error, which refers to this frame
 
     def _fall_due(self) -> None:
         self._due = True
@@ -141,12 +159,13 @@ class Batches(AsyncIterator[list[T]]):
 
     def __init__(
         self,
-        iterable: Iterable[T | None],
-        start: Callable[[Iterable[T | None]], _Stream],
+        iterable: Iterable[T | None] | BatchSource[T],
+        start: Callable[[Iterable[T | None] | BatchSource[T]], _Stream],
         max_seconds: float | None,
     ) -> None:
-        self._iterable: Iterable[T | None] | None = iterable
-        self._start = start
+        self._iterable: Iterable[T | None] | BatchSource[T] | None = iterable
+        self._source: Any = iterable if is_source(iterable) else None
+        self._start: Callable[[Iterable[T | None] | BatchSource[T]], _Stream] | None = start
         self._max_seconds = max_seconds
         self._stream: _Stream | None = None
         self._waiting = False
@@ -168,9 +187,11 @@ class Batches(AsyncIterator[list[T]]):
         """
         if self._waiting:
             raise RuntimeError("cannot wait for a batch while another coroutine does")
-        if self._iterable is not None:
-            iterable, self._iterable = self._iterable, None
-            self._stream = self._start(iterable)
+        if self._start is not None:
+            start, self._start = self._start, None
+            iterable: Any = self._iterable
+            self._iterable = None
+            self._stream = start(iterable)
             del iterable
         stream = self._stream
         if stream is None:
@@ -204,14 +225,21 @@ class Batches(AsyncIterator[list[T]]):
     async def aclose(self) -> None:
         """Close the generator; iterating over this ends.
 
-        Cancellation: does not suspend.
+        Raises:
+            BaseException: What closing a source has raised.
+
+        Cancellation: does not suspend, but for a source, which is closed all the same.
         """
+        self._start = None
         iterable, self._iterable = self._iterable, None
         stream, self._stream = self._stream, None
         if stream is not None and not stream.done():
             stream.stop()
         elif isinstance(iterable, Generator):
             iterable.close()
+        source, self._source = self._source, None
+        if source is not None:
+            await source.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -238,7 +266,7 @@ def _stop_unfinished(stream: _Stream) -> None:
 
 def batches(
     max_batch_size: int,
-    iterable: Iterable[T | None],
+    iterable: Iterable[T | None] | BatchSource[T],
     cooperator: Cooperator | None = None,
     *,
     max_seconds: float | None = None,
@@ -272,7 +300,10 @@ def batches(
     if max_seconds is not None:
         check_finite("max_seconds", max_seconds, positive=True)
 
-    def start(iterable: Iterable[T | None]) -> _Stream:
-        return collect(iterable, cooperator, _Stream, max_batch_size, name, weight, context)
+    def start(iterable: Iterable[T | None] | BatchSource[T]) -> _Stream:
+        return collect(
+            *(iterable, cooperator, _Stream, max_batch_size, name, weight, context),
+            max_seconds=max_seconds,
+        )
 
     return Batches(iterable, start, max_seconds)

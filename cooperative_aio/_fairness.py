@@ -102,8 +102,9 @@ class FairQueue(Generic[C]):
             self._weight = self.sum = 0.0
         if competitor._queued:
             self._stale += 1
-            if self._stale > 16 + len(self.ring) // 2 + len(self.ahead) // 2:
-                self._drop_stale()
+        limit = 16 + len(self.ring) // 2 + len(self.ahead) // 2 if self.count else 0
+        if self._stale > limit:
+            self._drop_stale()
 
     def _drop_stale(self) -> None:
         for competitor in (*self.ring, *(entry[2] for entry in self.ahead)):
@@ -163,8 +164,13 @@ class FairQueue(Generic[C]):
             self.drop(competitor)
 
     def put(self, competitor: C) -> float:
-        """Give `competitor` a place; return up to what virtual time that is in the ring."""
+        """Give `competitor` a place; return up to what virtual time that is in the ring.
+
+        Those whom the mean has caught up with come first: they have waited for longer.
+        """
         edge = self.sum / self._weight + GRAIN
+        while self.ahead and self.ahead[0][0] <= edge:
+            self.ring.append(heappop(self.ahead)[2])
         if competitor._virtual > edge:
             self._arrivals += 1
             heappush(self.ahead, (competitor._virtual, self._arrivals, competitor))

@@ -238,7 +238,10 @@ class Runner:
                 self.the_pacer.withdraw(self._member)
             elif self._call is not None:
                 call, self._call = self._call, None
-                call.cancel()
+                try:
+                    call.cancel()
+                except Exception as error:  # noqa: BLE001
+                    self._report("what the scheduler returned cannot be cancelled", error)
 
     def lend(self, lease: Lease) -> bool:
         """Let code that awaits a checkpoint run on at once, if nobody else wants to."""
@@ -340,6 +343,7 @@ class Runner:
             The seconds that this took, and a lease whose turn it is, if there is one.
         """
         queue, ring, clock = self.queue, self.queue.ring, self.clock
+        task: Any = None
         lease: Lease | None = None
         outcome: Outcome
         edge = -math.inf
@@ -386,7 +390,7 @@ class Runner:
                 task._virtual = virtual = task._virtual + seconds / task._rate
                 if task._ready:
                     queue.sum += seconds
-                    if virtual <= edge:
+                    if virtual <= edge and not queue.ahead:
                         ring.append(task)
                     else:
                         edge = queue.put(task)
@@ -398,13 +402,18 @@ class Runner:
                     self.stepping = None
                     edge = -math.inf
                     self._settle(task, outcome)
-                if now >= deadline or (predicate is not None and predicate()):
+                if now >= deadline:
                     break
+                if predicate is not None:
+                    self.stepping = None  # so that the predicate may stop the task
+                    if predicate():
+                        break
         finally:
             self.stepping, pacer.stepper = None, outer
             self.steps += steps
             self.cpu_time += now - began
             self.longest_tick = max(self.longest_tick, now - began)
+            task = value = outcome = None  # an exception of the iterator refers to this frame
         return now - began, lease
 
     def step_now(self, task: CooperativeTask[Any]) -> None:
@@ -423,6 +432,7 @@ class Runner:
         if seconds > self.notable:
             self.note_step(task, seconds)
         self._settle(task, outcome)
+        del task, outcome  # an exception of the iterator refers to this frame
 
     def _settle(self, task: CooperativeTask[Any], outcome: Outcome) -> None:
         """Deal with all that a step may have brought but a value."""

@@ -98,6 +98,7 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
     """
 
     __slots__ = (
+        "_call",
         "_context",
         "_ended_by",
         "_forgiven",
@@ -116,7 +117,6 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         "_queued",
         "_rate",
         "_ready",
-        "_resuming",
         "_run",
         "_runner",
         "_sole_since",
@@ -146,7 +146,7 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         self._run = self._context.run
         self._source = Source.acquire(iterator)
         self._next: Callable[[], Any] = iterator.__next__
-        self._resuming = False  # the next step sends or throws something
+        self._call: Callable[[], Any] | None = None  # the next step, if not a next()
         self._plain: type = NoneType  # the last class seen that is not awaitable
         self._keep: Callable[[Any], object] | None = None  # takes the values
         self._per_turn = 0  # steps at most, if it can take several; see _burst
@@ -381,7 +381,9 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
             message = self._message
             error = asyncio.CancelledError(*([] if message is None else [message]))
             self._resume_by(self._thrower(error))
+            del error
             self._runner.step_now(self)
+        del self  # the error refers to this frame
 
     def set_result(self, _result: object, /) -> None:
         """Refuse: the result is what the iterator returns.
@@ -431,10 +433,13 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
             return self._returned(stop.value)
         except BaseException as error:  # noqa: BLE001
             return self._raised(error)
-        outcome = None if type(value) is self._plain else self._inspect(value)
-        if self._keep is not None and outcome is None and value is not None:
-            self._keep(value)
-        return outcome
+        else:
+            outcome = None if type(value) is self._plain else self._inspect(value)
+            if self._keep is not None and outcome is None and value is not None:
+                self._keep(value)
+            return outcome
+        finally:
+            del self  # an exception of the iterator refers to this frame
 
     def _burst(self, steps: int, deadline: float) -> Outcome:
         """Take up to so many steps, but none after the clock says `deadline`.
@@ -508,10 +513,15 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
             if self._owns_waiter:
                 waiter.cancel()
             return
+        self._sole_since = self._source.epoch if self._source.users == 1 else -1
+        context = self._runner.the_pacer.context
+        try:
+            waiter.add_done_callback(self._woken, context=context)
+        except Exception as error:  # noqa: BLE001 (something that only looks like a future)
+            waiter, self._owns_waiter = self._failed_future(strip(error)), True
+            waiter.add_done_callback(self._woken, context=context)
         self._waiter = waiter
         self._runner.waiting += 1
-        self._sole_since = self._source.epoch if self._source.users == 1 else -1
-        waiter.add_done_callback(self._woken, context=self._runner.the_pacer.context)
         if self._must_cancel and waiter.cancel(self._message):
             self._must_cancel = False
             self._winding_up = True
@@ -519,19 +529,20 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
     def _as_future(self, awaitable: Awaitable[Any]) -> tuple[asyncio.Future[Any], bool]:
         """Return a future to wait on, and whether it is the task's own."""
         loop = self.get_loop()
+        problem = ""
         try:
             if not asyncio.isfuture(awaitable):
                 coroutine = awaitable if inspect.iscoroutine(awaitable) else _await(awaitable)
                 return loop.create_task(coroutine, context=self._context), True
+            if awaitable is self:
+                problem = f"cannot wait for the task itself: {self!r}"
+            elif awaitable.get_loop() is not loop:
+                problem = f"cannot wait for a future of another loop: {awaitable!r}"
         except Exception as error:  # noqa: BLE001 (the generator shall see it)
             return self._failed_future(strip(error)), True
-        if awaitable is self:
-            problem = f"cannot wait for the task itself: {self!r}"
-        elif awaitable.get_loop() is not loop:
-            problem = f"cannot wait for a future of another loop: {awaitable!r}"
-        else:
-            return awaitable, False
-        return self._failed_future(RuntimeError(problem)), True
+        if problem:
+            return self._failed_future(RuntimeError(problem)), True
+        return awaitable, False
 
     def _failed_future(self, error: BaseException) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self.get_loop().create_future()
@@ -552,6 +563,7 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
             self._runner.step_now(self)
         elif not self._pauses:
             self._compete()
+        del self, error, waiter  # an exception of the iterator refers to this frame
 
     def _own_generator(self, since: int) -> Generator[Any, Any, Any] | None:
         """Return the generator, if it stands where this task left it, to be sent to."""
@@ -567,14 +579,17 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
 
     def _resume_by(self, call: Callable[[], Any]) -> None:
         """Let the next step be `call` instead of a `next()`."""
+        self._call = call
+        self._next = self._resume
 
-        def once() -> Any:
-            self._next = self.iterator.__next__
-            self._resuming = False
+    def _resume(self) -> Any:
+        call, self._call = self._call, None
+        self._next = self.iterator.__next__
+        assert call is not None  # noqa: S101 (for the type checker)
+        try:
             return call()
-
-        self._resuming = True
-        self._next = once
+        finally:
+            del self, call
 
     def _drop_waiter(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -601,8 +616,8 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         self._forgiven += self._pauses
         self._pauses = 0
         self._ended_by = None
-        self._next = self.iterator.__next__  # these two may refer to the task
-        self._keep = None
+        self._next = self.iterator.__next__  # these may refer to the task
+        self._keep = self._call = None
         self._drop_waiter()
         was_last = self._release()
         if self._ready:

@@ -41,10 +41,12 @@ class Message:
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"name must be a string, got {name!r}")
-        self.name = name
-        self.dest = None if dest is None else as_tasklet("dest", dest)
-        self.value = value
-        self.sender = None if sender is None else as_tasklet("sender", sender)
+        self.name: str = name
+        self.dest: Tasklet[Any] | None = None if dest is None else as_tasklet("dest", dest)
+        self.value: Any = value
+        self.sender: Tasklet[Any] | None = (
+            None if sender is None else as_tasklet("sender", sender)
+        )
 
     def __repr__(self) -> str:
         return f"<Message {self.name!r} value={self.value!r}>"

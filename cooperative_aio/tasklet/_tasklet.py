@@ -64,7 +64,7 @@ class Tasklet(Joinable[R]):
         if not isinstance(gen, Generator):
             raise TypeError(f"gen must be a generator, got {gen!r}")
         self.gen: Generator[Any, Any, R] | None = gen
-        self.context = contextvars.copy_context()
+        self.context: contextvars.Context = contextvars.copy_context()
         self._thread = threading.get_ident()
         self._round = Round()
         self._actions: dict[str, int] = {}
