@@ -189,6 +189,7 @@ class Collector(CooperativeTask[T]):
         runs = groupby(source, type) if not self._mixed else iter([(None, source)])
         outcome: Outcome = None
         fetch: Callable[[Iterator[Any]], Outcome] = self._fetch
+        run: Any = None
         now = clock()
         long_enough = False
         try:
@@ -218,7 +219,8 @@ class Collector(CooperativeTask[T]):
         taken = len(values) - kept + self._others
         self._steps += taken
         self._mixed = self._mixed or (changes > self.FEW and changes * 4 > taken)
-        del self, values, fetch
+        run = None
+        del self, values, fetch, source, runs
         return outcome
 
     def _fetch(self, source: Iterator[Any]) -> Outcome:
@@ -239,6 +241,7 @@ class Collector(CooperativeTask[T]):
                     keep(value)
             return None
         finally:
+            value = None
             del self, keep
 
 
@@ -353,7 +356,7 @@ def collect(
         iterator = _iterator_of(iterable)
     make = functools.partial(kind, per_turn=per_turn)
     task = cooperator._make_task(make, iterator, name, weight, context)
-    if from_source:
+    if from_source and not task.done():
         task._take_batches()
     return task
 

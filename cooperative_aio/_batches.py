@@ -196,19 +196,19 @@ class Batches(AsyncIterator[list[T]]):
         stream = self._stream
         if stream is None:
             raise StopAsyncIteration
-        batch = stream.take()
-        if batch is None and not stream.done():
-            await self._wait(stream)
-            batch = stream.take()
-        if batch is not None:
-            return batch
-        closed, self._stream = self._stream is None, None
         try:
+            batch = stream.take()
+            if batch is None and not stream.done():
+                await self._wait(stream)
+                batch = stream.take()
+            if batch is not None:
+                return batch
+            closed, self._stream = self._stream is None, None
             if not closed:
                 stream.result()
+            raise StopAsyncIteration
         finally:
             del stream  # an exception of its own refers to this frame
-        raise StopAsyncIteration
 
     async def _wait(self, stream: _Stream) -> None:
         self._waiting = True
@@ -221,6 +221,7 @@ class Batches(AsyncIterator[list[T]]):
             stream.take()  # the clean-up has failed: that is what the caller shall see
         finally:
             self._waiting = False
+            del stream
 
     async def aclose(self) -> None:
         """Close the generator; iterating over this ends.

@@ -39,7 +39,7 @@ from cooperative_aio._fairness import Competitor, FairQueue
 __all__ = ["Lease", "Member", "Pacer", "TimeSlice", "pacer_of"]
 
 QUIET_SHARE = 0.01
-BUSY_SHARE = 0.02
+BUSY_SHARE = 0.03
 QUIET_TURNS = 8  # at least
 ROUNDING = 1e-9  # seconds of a slice that are as good as none
 QUIET_TURNS_ENOUGH = 256  # whatever the clock says: it may be standing still

@@ -1,0 +1,230 @@
+"""The examples, run as their users run them; the servers also here, beside their clients."""
+
+import asyncio
+import contextlib
+import json
+import re
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import aiohttp
+import httpx
+import pytest
+import uvicorn
+from aiohttp import web
+
+from cooperative_aio import get_cooperator
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SERVERS = ["aiohttp_server.py", "fastapi_server.py"]
+LARGEST = 5_000_000  # takes the servers far longer than any test lasts
+
+
+PYTHON = [sys.executable, "-P"]  # with the package that is being tested, wherever this runs
+
+
+def run(*arguments):
+    done = subprocess.run(
+        [*PYTHON, *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.stderr, done.returncode) == ("", 0), done.stdout
+    return done.stdout.splitlines()
+
+
+def test_every_example_is_run_by_a_test():
+    tests = "".join(path.read_text() for path in Path(__file__).parent.rglob("test_*.py"))
+    assert [path.name for path in EXAMPLES.glob("*.py") if path.stem not in tests] == []
+
+
+# Programs that come to an end
+
+
+@pytest.fixture(scope="module")
+def getting_started():
+    """Run it once, and return its lines without the times of day."""
+    lines = run(str(EXAMPLES / "getting_started.py"))
+    return [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} +", "", line) for line in lines]
+
+
+def test_getting_started_computes_the_right_sums(getting_started):
+    steps = range(100_000)
+    for number in (54.0, 42, 10, 34):
+        first = sum(number * value / 3.0 for value in steps)
+        second = sum((first // 1e9) * value / 3.0 for value in steps)
+        assert f"{number}: done, {first:.6g}, then {second:.6g}" in getting_started
+
+
+def test_getting_started_advances_all_computations_together(getting_started):
+    progress = [line for line in getting_started if re.search(r": ./4$", line)]
+    assert progress[:4] == [f"{number} first: 0/4" for number in (54.0, 42, 10, 34)]
+    assert len(progress) == 32
+    for number in (54.0, 42, 10, 34):
+        assert [line for line in progress if line.startswith(f"{number} ")] == [
+            f"{number} {part}: {quarter}/4"
+            for part in ("first", "second")
+            for quarter in range(4)
+        ]
+
+
+def test_getting_started_answers_while_it_computes(getting_started):
+    pattern = (
+        r"request at (.*) s: answered (.*) ms late, (.) computations under way, (.*) steps done"
+    )
+    answers = [match for line in getting_started if (match := re.fullmatch(pattern, line))]
+    assert [match[1] for match in answers] == ["0.3", "0.5", "1.0"]
+    steps = [int(match[4].replace(",", "")) for match in answers]
+    assert 0 < steps[0] < steps[1] < steps[2]
+    for match in answers:
+        assert float(match[2]) >= 0
+        assert 1 <= int(match[3]) <= 4
+        answered = getting_started.index(f"request of {match[1]} s: answered")
+        assert answered < getting_started.index(match[0])
+
+
+def test_the_heartbeat_beats_beside_the_work():
+    lines = run(str(EXAMPLES / "heartbeat.py"), "0.2")
+    assert lines[0].startswith("beat   1: ")
+    assert re.fullmatch(r"[1-9]\d* numbers searched meanwhile", lines[-2])
+
+
+def test_the_tests_in_virtual_time_pass():
+    example = EXAMPLES / "test_with_virtual_time.py"
+    options = ["-p", "no:cacheprovider", "-c", str(EXAMPLES.parent / "pyproject.toml")]
+    lines = run("-m", "pytest", *options, str(example))
+    assert re.search(r"\d+ passed", lines[-1])
+
+
+# Servers
+
+
+@contextlib.asynccontextmanager
+async def serving_aiohttp():
+    program = runpy.run_path(str(EXAMPLES / "aiohttp_server.py"))
+    runner = web.AppRunner(program["make_app"](), handler_cancellation=True)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0]
+        async with aiohttp.ClientSession(f"http://{host}:{port}") as session:
+
+            async def get(path):
+                async with session.get(path) as response:
+                    return response.status, await response.text()
+
+            yield get
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def serving_fastapi():
+    program = runpy.run_path(str(EXAMPLES / "fastapi_server.py"))
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        host, port = listening.getsockname()
+        server = uvicorn.Server(uvicorn.Config(program["app"], log_level="warning"))
+        serving = asyncio.create_task(server.serve([listening]))
+        try:
+            while not server.started:
+                await asyncio.sleep(0.01)
+            async with httpx.AsyncClient(base_url=f"http://{host}:{port}") as client:
+
+                async def get(path):
+                    response = await client.get(path, timeout=60)
+                    return response.status_code, response.text
+
+                yield get
+        finally:
+            server.should_exit = True
+            await serving
+
+
+serving = pytest.mark.parametrize("serving", [serving_aiohttp, serving_fastapi])
+
+
+async def until_it_has_computed(steps=1):
+    while sum(task.steps for task in get_cooperator().tasks) < steps:
+        await asyncio.sleep(0)
+    return sum(task.steps for task in get_cooperator().tasks)
+
+
+@serving
+async def test_a_busy_server_answers_others_and_stops_for_a_client_that_leaves(serving):
+    events = []
+
+    async def ask(get, name, path):
+        status, text = await get(path)
+        events.append(f"{name} {status}")
+        return json.loads(text)
+
+    async with serving() as get, asyncio.timeout(60):
+        endless = asyncio.create_task(ask(get, "endless", f"/primes?below={LARGEST}"))
+        steps = await until_it_has_computed()
+        for _ in range(5):
+            assert await ask(get, "ping", "/ping") == {"ping": "pong"}
+            steps = await until_it_has_computed(steps + 1)
+        small = await ask(get, "small", "/primes?below=1000")
+        assert small == {"count": 168, "largest": 997}
+        [task] = get_cooperator().tasks
+        assert task.name == f"primes below {LARGEST}"
+        endless.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await endless
+        await get_cooperator().drain()
+        assert task.cancelled()
+        assert task.iterator.gi_frame is None  # closed
+        await ask(get, "ping", "/ping")
+    assert events == ["ping 200"] * 5 + ["small 200", "ping 200"]
+
+
+@serving
+async def test_the_smallest_question_has_an_answer(serving):
+    async with serving() as get:
+        status, text = await get("/primes?below=2")
+    assert status == 200
+    assert json.loads(text) == {"count": 0, "largest": None}
+
+
+@serving
+@pytest.mark.parametrize(
+    "below",
+    ["", "many", "1.5", "-5", "1", "\u0663", f"{LARGEST + 1}", "9" * 5000],
+    ids=lambda below: below[:9],
+)
+async def test_a_bad_query_is_refused_with_a_reason(serving, below):
+    async with serving() as get:
+        status, text = await get(f"/primes?below={below}")
+        assert get_cooperator().statistics().steps == 0
+    assert 400 <= status < 500
+    assert "below" in text
+
+
+@serving
+async def test_a_question_without_a_number_is_refused(serving):
+    async with serving() as get:
+        status, text = await get("/primes")
+    assert 400 <= status < 500
+    assert "below" in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
+@pytest.mark.parametrize("example", SERVERS)
+def test_the_server_runs_as_a_program(example):
+    command = [*PYTHON, "-u", str(EXAMPLES / example), "--port", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            lines = iter(process.stdout)
+            address = next(
+                found[0] for line in lines if (found := re.search(r"http://\S+:\d+", line))
+            )
+            assert httpx.get(f"{address}/ping", timeout=30).json() == {"ping": "pong"}
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+        finally:
+            process.kill()
