@@ -1,0 +1,89 @@
+"""Check the project: `nox` does what has to pass, `nox --list` shows the rest."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.error_on_missing_interpreters = False  # those that are there will do
+nox.options.sessions = ["lint", "typing", "tests", "coverage"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
+PYTHONS = list(dict.fromkeys([*nox.project.python_versions(PROJECT), RUNNING]))
+
+
+def group(name: str) -> tuple[str, ...]:
+    """Return what a dependency group asks for; the pip at hand may not know groups."""
+    return nox.project.dependency_groups(PROJECT, name)
+
+
+def wheel(session: nox.Session) -> str:
+    """Return the path of the wheel that the session `build` has made."""
+    return str(next(Path(session.cache_dir, "dist").glob("*.whl")))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    session.install(*group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session(requires=["build"])
+def typing(session: nox.Session) -> None:
+    """Check the types, and that all that is public has one."""
+    session.install(wheel(session), *group("typing"))
+    session.run("mypy")
+    checks = sorted(map(str, Path("tests").rglob("test_*_types.py")))
+    session.run("mypy", "tests/typing", *checks)
+    session.run("pyright", "--verifytypes", "cooperative_aio", "--ignoreexternal")
+
+
+@nox.session(default=False)
+def build(session: nox.Session) -> None:
+    """Build the source distribution, and from that the wheel."""
+    dist = Path(session.cache_dir, "dist")
+    shutil.rmtree(dist, ignore_errors=True)
+    session.install("build")
+    session.run("python", "-m", "build", "--outdir", str(dist))
+
+
+@nox.session(python=PYTHONS, requires=["build"])
+def tests(session: nox.Session) -> None:
+    """Test the wheel (`-P`: not the directory that lies here) on every Python there is."""
+    session.install(wheel(session), *group("test"))
+    session.env["COVERAGE_FILE"] = str(
+        Path(session.cache_dir, f".coverage.{session.python}").resolve()
+    )
+    session.run("coverage", "erase")
+    session.run("python", "-P", "-m", "coverage", "run", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Put together what the tests have covered; pyproject.toml says how much must be."""
+    session.install("coverage[toml]")
+    session.env["COVERAGE_FILE"] = str(Path(session.cache_dir, ".coverage").resolve())
+    session.run("coverage", "combine")
+    session.run("coverage", "report")
+
+
+@nox.session(python=PYTHONS[0], requires=["build"], default=False)
+def lowest(session: nox.Session) -> None:
+    """Test with the lowest versions that the package says it needs."""
+    pinned = [need.replace(">=", "==") for need in PROJECT["project"]["dependencies"]]
+    session.install(wheel(session), *pinned, *group("test"))
+    session.run("python", "-P", "-m", "pytest", *session.posargs)
+
+
+@nox.session(requires=["build"], default=False)
+def bench(session: nox.Session) -> None:
+    """Measure, one benchmark after the other, or those that are named."""
+    session.install(wheel(session), *group("bench"))
+    scripts = [str(path) for path in sorted(Path("benchmarks").glob("[!_]*.py"))]
+    for script in session.posargs or scripts:
+        session.run("python", script)
