@@ -7,7 +7,7 @@ import functools
 import inspect
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from contextvars import Context
 from itertools import groupby, islice
 from types import NoneType
@@ -82,6 +82,7 @@ class BatchSource(Protocol[T_co]):
 
     async def next_batch(self, n: int, max_seconds: float | None = None) -> Sequence[T_co]:
         """Return up to `n` values; an empty sequence when there are no more."""
+        ...  # noqa: PIE790 (or it would have to return something)
 
     async def close(self) -> None:
         """Give up what the values come from; also called after the last batch."""
@@ -204,6 +205,8 @@ class Collector(CooperativeTask[T]):
                         break
                     before, now = now, clock()
                     seconds = now - before
+                    if seconds > self._runner.notable:
+                        self._runner.note_step(self, seconds)
                     long_enough = now >= deadline or seconds > self.SHORT or self._interrupted
                     if 2 * seconds < self.SHORT:
                         chunk = min(2 * chunk, self._largest)
@@ -255,6 +258,7 @@ async def accumulate(
     name: str | None = None,
     weight: float = 1.0,
     context: Context | None = None,
+    group: Hashable = None,
 ) -> deque[T]:
     """Step `iterable` to its end and return all its values but None, in order.
 
@@ -268,6 +272,7 @@ async def accumulate(
         name: As for `Cooperator.cooperate`.
         weight: As for `Cooperator.cooperate`.
         context: As for `Cooperator.cooperate`.
+        group: As for `Cooperator.cooperate`.
 
     Raises:
         TypeError: Not iterable; or an awaitable came from what cannot receive its
@@ -280,7 +285,7 @@ async def accumulate(
     caller is cancelled. What was collected is dropped.
     """
     task: Collector[deque[T]] = collect(
-        *(iterable, cooperator, Collector, 1, name, weight, context), source_batch=1000
+        *(iterable, cooperator, Collector, 1, name, weight, context, group), source_batch=1000
     )
     del iterable
     try:
@@ -297,6 +302,7 @@ async def batch_accumulate(
     name: str | None = None,
     weight: float = 1.0,
     context: Context | None = None,
+    group: Hashable = None,
 ) -> deque[T]:
     """Step `iterable`, up to `max_batch_size` steps at a turn; return all its values.
 
@@ -312,6 +318,7 @@ async def batch_accumulate(
         name: As for `Cooperator.cooperate`.
         weight: As for `Cooperator.cooperate`.
         context: As for `Cooperator.cooperate`.
+        group: As for `Cooperator.cooperate`.
 
     Raises:
         TypeError: As for `accumulate`; or `max_batch_size` is not an integer.
@@ -323,7 +330,7 @@ async def batch_accumulate(
     """
     check_batch_size(max_batch_size)
     task: Collector[deque[T]] = collect(
-        iterable, cooperator, Collector, max_batch_size, name, weight, context
+        iterable, cooperator, Collector, max_batch_size, name, weight, context, group
     )
     del iterable
     try:
@@ -340,6 +347,7 @@ def collect(
     name: str | None,
     weight: float,
     context: Context | None,
+    group: Hashable,
     *,
     source_batch: int | None = None,
     max_seconds: float | None = None,
@@ -355,7 +363,7 @@ def collect(
     else:
         iterator = _iterator_of(iterable)
     make = functools.partial(kind, per_turn=per_turn)
-    task = cooperator._make_task(make, iterator, name, weight, context)
+    task = cooperator._make_task(make, iterator, name, weight, context, group)
     if from_source and not task.done():
         task._take_batches()
     return task

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Hashable, Iterable
 from contextvars import Context
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -70,6 +70,7 @@ class _Stream(Collector[None]):
         outcome = super()._take(min(steps, room), deadline)
         if not self.done():
             self._offer_if_ready()
+        del self  # an exception of the iterator refers to this frame
         return outcome
 
     def _offer_if_ready(self) -> None:
@@ -274,6 +275,7 @@ def batches(
     name: str | None = None,
     weight: float = 1.0,
     context: Context | None = None,
+    group: Hashable = None,
 ) -> Batches[T]:
     """Step `iterable` and stream its values but None, in lists as they are full.
 
@@ -289,6 +291,7 @@ def batches(
         name: As for `Cooperator.cooperate`.
         weight: As for `Cooperator.cooperate`.
         context: As for `Cooperator.cooperate`.
+        group: As for `Cooperator.cooperate`.
 
     Returns:
         An asynchronous iterator, which starts when it is first asked for a batch.
@@ -303,7 +306,7 @@ def batches(
 
     def start(iterable: Iterable[T | None] | BatchSource[T]) -> _Stream:
         return collect(
-            *(iterable, cooperator, _Stream, max_batch_size, name, weight, context),
+            *(iterable, cooperator, _Stream, max_batch_size, name, weight, context, group),
             max_seconds=max_seconds,
         )
 

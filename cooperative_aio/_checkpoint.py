@@ -15,6 +15,7 @@ __all__ = ["checkpoint"]
 class _Lease(Lease):
     """Compete for an asyncio task, which itself computes once it is let."""
 
+    _group = None
     _per_turn = -1  # it takes no steps but the rest of the slice
     _rate = 1.0
 

@@ -6,13 +6,14 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
 from contextvars import Context
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from cooperative_aio._errors import SchedulerStopped, check_finite
+from cooperative_aio._fairness import Group
 from cooperative_aio._pacing import TimeSlice, pacer_of
 from cooperative_aio._runner import Predicate, Runner, Scheduler
 from cooperative_aio._source import check_iterator
@@ -138,6 +139,7 @@ class Cooperator:
         name: str | None = None,
         weight: float = 1.0,
         context: Context | None = None,
+        group: Hashable = None,
     ) -> CooperativeTask[R]: ...
 
     @overload
@@ -148,6 +150,7 @@ class Cooperator:
         name: str | None = None,
         weight: float = 1.0,
         context: Context | None = None,
+        group: Hashable = None,
     ) -> CooperativeTask[Any]: ...
 
     def cooperate(
@@ -157,6 +160,7 @@ class Cooperator:
         name: str | None = None,
         weight: float = 1.0,
         context: Context | None = None,
+        group: Hashable = None,
     ) -> CooperativeTask[Any]:
         """Step `iterator` until it ends, beside the other tasks.
 
@@ -166,6 +170,8 @@ class Cooperator:
             name: What `repr` and the slow-step warning show.
             weight: Its part of the CPU time, relative to that of other ready tasks.
             context: Where its steps run; a copy of the caller's context by default.
+            group: With which tasks it shares the time of one: those of the same
+                group, say of the same client. See `group()`.
 
         Returns:
             The task, a future. On a stopped Cooperator it has ended already, with
@@ -177,7 +183,7 @@ class Cooperator:
             RuntimeError: No loop is running in this thread, or the Cooperator has
                 unfinished tasks on another.
         """
-        return self._make_task(CooperativeTask, iterator, name, weight, context)
+        return self._make_task(CooperativeTask, iterator, name, weight, context, group)
 
     def _make_task(
         self,
@@ -186,6 +192,7 @@ class Cooperator:
         name: str | None,
         weight: float,
         context: Context | None,
+        group: Hashable,
     ) -> Task:
         """Check everything, then make a task and take it over."""
         runner = self._runner
@@ -194,8 +201,17 @@ class Cooperator:
         weight = check_finite("weight", weight, positive=True)
         if context is not None and not isinstance(context, Context):
             raise TypeError(f"context must be a contextvars.Context, got {context!r}")
+        own_group = None if group is None else self.group(group)
         runner.bind(loop)
-        task = kind(runner, iterator, loop=loop, name=name, weight=weight, context=context)
+        task = kind(
+            runner,
+            iterator,
+            loop=loop,
+            name=name,
+            weight=weight,
+            context=context,
+            group=own_group,
+        )
         runner.add(task)
         if runner.stopped:
             task._stop_with(SchedulerStopped("the Cooperator is stopped; start() it first"))
@@ -228,6 +244,27 @@ class Cooperator:
         self.cooperate(iterator)._relay(done_future)
         return done_future
 
+    def group(self, name: Hashable) -> Group:
+        """Return the group of that name, to set its `weight`, say.
+
+        CPU time is shared first between groups and the tasks without one, in
+        proportion to their weights, and then within each group: so that a client
+        with a hundred tasks does not crowd out a client with one. A group of weight
+        1 is forgotten when it has no unfinished task and nobody refers to it.
+
+        Raises:
+            TypeError: The name cannot be hashed.
+        """
+        groups = self._runner.groups
+        try:
+            group = groups.get(name)
+        except TypeError:
+            raise TypeError(f"group must be hashable, got {name!r}") from None
+        if group is None:
+            group = Group(name, self._runner.queue, self._runner.weighted)
+            groups[name] = group
+        return group
+
     @property
     def tasks(self) -> tuple[CooperativeTask[Any], ...]:
         """The tasks that have not ended, as of now, in the order they were added."""
@@ -236,7 +273,7 @@ class Cooperator:
     def statistics(self) -> Statistics:
         """Return what was done so far and what is to be done, as of now."""
         runner = self._runner
-        ready = runner.queue.count - len(runner.leases)
+        ready = runner.ready - len(runner.leases)
         return Statistics(
             ready=ready,
             paused=len(runner.tasks) - ready - runner.waiting,
@@ -373,6 +410,7 @@ def cooperate(
     name: str | None = None,
     weight: float = 1.0,
     context: Context | None = None,
+    group: Hashable = None,
 ) -> CooperativeTask[R]: ...
 
 
@@ -383,6 +421,7 @@ def cooperate(
     name: str | None = None,
     weight: float = 1.0,
     context: Context | None = None,
+    group: Hashable = None,
 ) -> CooperativeTask[Any]: ...
 
 
@@ -392,6 +431,7 @@ def cooperate(
     name: str | None = None,
     weight: float = 1.0,
     context: Context | None = None,
+    group: Hashable = None,
 ) -> CooperativeTask[Any]:
     """Step `iterator` on the running loop's own Cooperator: see `Cooperator.cooperate`.
 
@@ -400,7 +440,9 @@ def cooperate(
         ValueError: The weight is not a finite number above 0.
         RuntimeError: No loop is running in this thread.
     """
-    return get_cooperator().cooperate(iterator, name=name, weight=weight, context=context)
+    return get_cooperator().cooperate(
+        iterator, name=name, weight=weight, context=context, group=group
+    )
 
 
 def coiterate(

@@ -8,6 +8,8 @@ The rules, which tasks in a Cooperator and Cooperators on a loop both follow:
 * Those at most a *grain* above the mean stand in a **ring** and take turns in
   the order in which they came. Those further ahead wait in a **heap** until the
   mean has caught up with them.
+* A **group** competes as one; what it has is shared among its members by the same
+  rules.
 * Who joins starts at the mean if it was below (it is owed nothing for the time
   it was away) and where it was if it was above (it keeps what it owes).
 
@@ -19,10 +21,13 @@ logarithm of the number of competitors.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 from heapq import heapify, heappop, heappush
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-__all__ = ["GRAIN", "Competitor", "FairQueue", "effective_weight"]
+from cooperative_aio._errors import check_finite
+
+__all__ = ["GRAIN", "Competitor", "Contender", "FairQueue", "Group", "effective_weight"]
 
 GRAIN = 50e-6
 """Seconds of virtual time that never change the order: a few dozen cheap steps."""
@@ -177,3 +182,70 @@ class FairQueue(Generic[C]):
         else:
             self.ring.append(competitor)
         return edge
+
+
+class Contender(Competitor, Protocol):
+    """Who competes alone, or as the member of a group."""
+
+    _group: Group | None
+
+
+class Group:
+    """Compete as one for several, who share what that brings by the same rules.
+
+    Made by `Cooperator.group`; it stands in its Cooperator's queue while one of its
+    tasks is ready, and costs nothing to those without a group.
+
+    Args:
+        name: What tells it from the others.
+        siblings: The queue that it stands in.
+        weighted: Where it is remembered, once it has a weight of its own.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_given",
+        "_queued",
+        "_rate",
+        "_ready",
+        "_siblings",
+        "_virtual",
+        "_weight",
+        "_weighted",
+        "members",
+        "name",
+    )
+
+    _per_turn = -2  # it takes no steps, its members do
+    _group = None  # groups are not nested
+
+    def __init__(self, name: Hashable, siblings: FairQueue[Any], weighted: set[Group]) -> None:
+        self.name: Hashable = name
+        self.members: FairQueue[Any] = FairQueue()
+        self._siblings = siblings
+        self._weighted = weighted
+        self._weight = self._rate = 1.0
+        self._virtual = self._given = 0.0
+        self._ready = self._queued = False
+
+    def __repr__(self) -> str:
+        return f"<Group {self.name!r} weight={self._weight!r} ready={self.members.count}>"
+
+    @property
+    def weight(self) -> float:
+        """Its part of the time, in proportion to other groups and tasks without one.
+
+        Raises:
+            TypeError: The weight that it is set to is not a number.
+            ValueError: The weight that it is set to is not finite and above 0.
+        """
+        return self._weight
+
+    @weight.setter
+    def weight(self, weight: float) -> None:
+        self._weight = check_finite("weight", weight, positive=True)
+        self._siblings.set_rate(self, effective_weight(weight))
+        if weight == 1:
+            self._weighted.discard(self)
+        else:
+            self._weighted.add(self)

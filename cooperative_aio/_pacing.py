@@ -34,7 +34,7 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from cooperative_aio._errors import check_finite
-from cooperative_aio._fairness import Competitor, FairQueue
+from cooperative_aio._fairness import Contender, FairQueue
 
 __all__ = ["Lease", "Member", "Pacer", "TimeSlice", "pacer_of"]
 
@@ -76,7 +76,7 @@ class TimeSlice:
             raise ValueError(f"share must be above 0 and at most 1, got {self.share!r}")
 
 
-class Lease(Competitor, Protocol):
+class Lease(Contender, Protocol):
     """Hold the slice from outside of a tick: code that awaited `checkpoint()`."""
 
     def begin(self) -> None:

@@ -16,11 +16,12 @@ import math
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Final, Protocol
+from weakref import WeakValueDictionary
 
 from cooperative_aio._errors import SchedulerStopped
-from cooperative_aio._fairness import Competitor, FairQueue
+from cooperative_aio._fairness import Contender, FairQueue, Group
 from cooperative_aio._pacing import Lease, Member, Pacer, TimeSlice, pacer_of
 from cooperative_aio._task import ENDED, CooperativeTask, Outcome
 
@@ -39,6 +40,9 @@ class Cancellable(Protocol):
 
 
 Scheduler = Callable[[Callable[[], None]], Cancellable]
+
+
+GROUPED: Final = Group._per_turn
 
 
 class Runner:
@@ -78,6 +82,9 @@ class Runner:
         self.tasks: dict[CooperativeTask[Any], None] = {}
         self.drained: set[asyncio.Future[None]] = set()
         self.queue: FairQueue[Any] = FairQueue()
+        self.groups: WeakValueDictionary[Hashable, Group] = WeakValueDictionary()
+        self.weighted: set[Group] = set()  # groups that are not to be forgotten
+        self.ready: int = 0  # tasks, and code that awaits a checkpoint
         self.waiting: int = 0  # tasks that wait on an awaitable
         self.leases: set[Lease] = set()  # competitors: code that awaits checkpoint()
         self.stepping: CooperativeTask[Any] | None = None
@@ -150,10 +157,10 @@ class Runner:
         """End the tasks of a loop that was closed without being shut down."""
         self._requested = False
         self._call = self.stepping = None
-        self.leases.clear()
+        for lease in tuple(self.leases):
+            self.take_back_lease(lease)
         for task in tuple(self.tasks):
             task._lose()
-        self.queue = FairQueue()
 
     def _shut_down(self) -> None:
         """End what is unfinished when the loop ends; the next one may be served."""
@@ -171,7 +178,7 @@ class Runner:
         try:
             self.add_ready(task, strict=True)
         except BaseException:
-            self.queue.leave(task)
+            self._leave(task)
             task._release()
             self.forget(task)
             raise
@@ -203,18 +210,35 @@ class Runner:
 
     # Who is ready
 
-    def add_ready(self, competitor: Competitor, *, strict: bool = False) -> None:
+    def add_ready(self, competitor: Contender, *, strict: bool = False) -> None:
         """Let a task, or code that awaits a checkpoint, compete for the time."""
-        self.queue.join(competitor)
+        group = competitor._group
+        if group is None:
+            self.queue.join(competitor)
+        else:
+            group.members.join(competitor)
+            if group.members.count == 1:
+                self.queue.join(group)
+        self.ready += 1
         if self.stepping is not None:
             self.stepping._interrupted = True
         self.request(strict=strict)
 
-    def remove_ready(self, competitor: Competitor) -> None:
+    def remove_ready(self, competitor: Contender) -> None:
         """Take it out of the competition."""
-        self.queue.leave(competitor)
+        self._leave(competitor)
         if not self.queue.count:
             self.take_back_request()
+
+    def _leave(self, competitor: Contender) -> None:
+        group = competitor._group
+        if group is None:
+            self.queue.leave(competitor)
+        else:
+            group.members.leave(competitor)
+            if not group.members.count:
+                self.queue.leave(group)
+        self.ready -= 1
 
     def request(self, *, strict: bool = False) -> None:
         """See to it that a tick comes, if one is needed.
@@ -344,6 +368,7 @@ class Runner:
         """
         queue, ring, clock = self.queue, self.queue.ring, self.clock
         task: Any = None
+        stepped: Any
         lease: Lease | None = None
         outcome: Outcome
         edge = -math.inf
@@ -358,20 +383,24 @@ class Runner:
                 if not task._ready:
                     queue.drop(task)
                     continue
-                self.stepping = task
+                self.stepping = stepped = task
                 per_turn = task._per_turn
                 if per_turn and (per_turn != 1 or (queue.count == 1 and predicate is None)):
-                    if per_turn < 0:
+                    if per_turn == -1:
                         self.leases.discard(task)
                         self.remove_ready(task)
                         queue.drop(task)
                         lease = task
                         break
-                    before = task._steps
-                    limit = sys.maxsize if queue.count == 1 and predicate is None else per_turn
-                    outcome = task._run(task._burst, limit, deadline)
-                    steps += task._steps - before
+                    if per_turn == GROUPED:
+                        stepped = self.stepping = task.members.next()
+                    before = stepped._steps
+                    outcome = self._take_turn(stepped, deadline, predicate)
+                    before = stepped._steps - before
+                    steps += before
+                    is_single = before == 1
                 else:
+                    is_single = True
                     steps += 1
                     task._steps += 1
                     try:
@@ -396,12 +425,15 @@ class Runner:
                         edge = queue.put(task)
                 else:
                     queue.drop(task)
-                if seconds > self.notable:
-                    self.note_step(task, seconds)
-                if outcome is not None or task._interrupted:
+                if stepped is not task:
+                    task.members.charge(stepped, seconds)
+                    task.members.put_back(stepped)
+                if seconds > self.notable and is_single:
+                    self.note_step(stepped, seconds)
+                if outcome is not None or stepped._interrupted:
                     self.stepping = None
                     edge = -math.inf
-                    self._settle(task, outcome)
+                    self._settle(stepped, outcome)
                 if now >= deadline:
                     break
                 if predicate is not None:
@@ -413,8 +445,23 @@ class Runner:
             self.steps += steps
             self.cpu_time += now - began
             self.longest_tick = max(self.longest_tick, now - began)
-            task = value = outcome = None  # an exception of the iterator refers to this frame
+            task = stepped = value = outcome = (
+                None  # an exception of the iterator refers to this frame
+            )
         return now - began, lease
+
+    def _take_turn(
+        self, task: CooperativeTask[Any], deadline: float, predicate: Predicate | None
+    ) -> Outcome:
+        """Step a task several times, or one of a group: what is not the usual case."""
+        alone = self.ready == 1 and predicate is None
+        try:
+            if not task._per_turn or (task._per_turn == 1 and not alone):
+                return task._run(task._step)
+            limit = sys.maxsize if alone else task._per_turn
+            return task._run(task._burst, limit, deadline)
+        finally:
+            del task  # an exception of the iterator refers to this frame
 
     def step_now(self, task: CooperativeTask[Any]) -> None:
         """Take one step of a task that is being cancelled: no tick is waited for."""

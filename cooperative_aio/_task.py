@@ -37,7 +37,7 @@ from cooperative_aio._errors import (
     TaskStopped,
     check_finite,
 )
-from cooperative_aio._fairness import Competitor, FairQueue, effective_weight
+from cooperative_aio._fairness import FairQueue, Group, effective_weight
 from cooperative_aio._pacing import Pacer
 from cooperative_aio._source import Source, describe, is_generator, run_in, strip
 
@@ -76,8 +76,8 @@ class Home(Protocol):
     @property
     def the_pacer(self) -> Pacer: ...
     def check_caller(self) -> None: ...
-    def add_ready(self, competitor: Competitor) -> None: ...
-    def remove_ready(self, competitor: Competitor) -> None: ...
+    def add_ready(self, competitor: CooperativeTask[Any]) -> None: ...
+    def remove_ready(self, competitor: CooperativeTask[Any]) -> None: ...
     def step_now(self, task: CooperativeTask[Any]) -> None: ...
     def note_step(self, task: CooperativeTask[Any], seconds: float) -> None: ...
     def forget(self, task: CooperativeTask[Any]) -> None: ...
@@ -103,6 +103,7 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         "_ended_by",
         "_forgiven",
         "_given",
+        "_group",
         "_how",
         "_interrupted",
         "_keep",
@@ -138,6 +139,7 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         name: str | None = None,
         weight: float = 1.0,
         context: Context | None = None,
+        group: Group | None = None,
     ) -> None:
         super().__init__(loop=loop)
         self._runner = runner
@@ -152,6 +154,7 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         self._per_turn = 0  # steps at most, if it can take several; see _burst
         self._weight = weight
         self._rate = effective_weight(weight)
+        self._group = group
         self._virtual = 0.0
         self._given = 0.0  # virtual time that it did not compute for
         self._ready = self._queued = False
@@ -205,6 +208,8 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
     def weight(self) -> float:
         """Its part of the time, in proportion to the weights of the other ready tasks.
 
+        In a group: its part of what the group has.
+
         Raises:
             TypeError: The weight that it is set to is not a number.
             ValueError: The weight that it is set to is not finite and above 0.
@@ -217,12 +222,18 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         self._runner.check_caller()
         self._weight = check_finite("weight", weight, positive=True)
         cpu_time = self.cpu_time
-        self._runner.queue.set_rate(self, effective_weight(weight))
+        queue = self._runner.queue if self._group is None else self._group.members
+        queue.set_rate(self, effective_weight(weight))
         self._given = self._virtual - cpu_time / self._rate
 
     def __repr__(self) -> str:
         parts = [type(self).__name__, self._word(), f"name={self._name!r}"]
         return f"<{' '.join(parts)} {describe(self.iterator)}>"
+
+    @property
+    def group(self) -> Group | None:
+        """The group that it shares the time of, if it has one."""
+        return self._group
 
     def _word(self) -> str:
         if self._how is not None:

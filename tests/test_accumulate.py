@@ -99,13 +99,17 @@ async def in_huge_batches(values, cooperator=None):
 
 
 async def streamed(values, cooperator=None):
-    return deque(itertools.chain(*[batch async for batch in batches(7, values, cooperator)]))
+    collected = deque()
+    async for batch in batches(7, values, cooperator):
+        collected.extend(batch)
+    return collected
 
 
 async def streamed_at_large(values, cooperator=None):
-    return deque(
-        itertools.chain(*[batch async for batch in batches(10**9, values, cooperator)])
-    )
+    collected = deque()
+    async for batch in batches(10**9, values, cooperator):
+        collected.extend(batch)
+    return collected
 
 
 COLLECTING = [every, in_batches_of_7, in_huge_batches, streamed, streamed_at_large]
