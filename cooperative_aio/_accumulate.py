@@ -13,6 +13,8 @@ from itertools import groupby, islice
 from types import NoneType
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from typing_extensions import TypeIs
+
 from cooperative_aio._cooperator import Cooperator, get_cooperator
 from cooperative_aio._errors import SchedulerError, TaskDone
 from cooperative_aio._source import can_receive, check_iterator, describe
@@ -82,7 +84,7 @@ class BatchSource(Protocol[T_co]):
 
     async def next_batch(self, n: int, max_seconds: float | None = None) -> Sequence[T_co]:
         """Return up to `n` values; an empty sequence when there are no more."""
-        ...  # noqa: PIE790 (or it would have to return something)
+        ...
 
     async def close(self) -> None:
         """Give up what the values come from; also called after the last batch."""
@@ -357,19 +359,19 @@ def collect(
         cooperator = get_cooperator()
     elif not isinstance(cooperator, Cooperator):
         raise TypeError(f"cooperator must be a Cooperator or None, got {cooperator!r}")
-    from_source = is_source(iterable)
-    if from_source:
-        iterator: Iterator[Any] = _draw(iterable, source_batch or per_turn, max_seconds)
+    iterator: Iterator[Any]
+    if is_source(iterable):
+        iterator = _draw(iterable, source_batch or per_turn, max_seconds)
     else:
         iterator = _iterator_of(iterable)
     make = functools.partial(kind, per_turn=per_turn)
     task = cooperator._make_task(make, iterator, name, weight, context, group)
-    if from_source and not task.done():
+    if is_source(iterable) and not task.done():
         task._take_batches()
     return task
 
 
-def is_source(value: object) -> bool:
+def is_source(value: object) -> TypeIs[BatchSource[Any]]:
     """Tell whether it is to be asked for batches, not iterated over."""
     return callable(getattr(value, "next_batch", None))
 
@@ -402,7 +404,7 @@ def _abandon(source: Any) -> None:
 _closing: Final[set[asyncio.Future[None]]] = set()
 
 
-def _iterator_of(iterable: Any) -> Iterator[Any]:
+def _iterator_of(iterable: Iterable[Any]) -> Iterator[Any]:
     is_iterable = isinstance(iterable, Iterable) or hasattr(iterable, "__getitem__")
     if not is_iterable or inspect.isawaitable(iterable):
         check_iterator(iterable, "iterable")
