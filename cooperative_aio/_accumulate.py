@@ -185,7 +185,8 @@ class Collector(CooperativeTask[T]):
         class changes, the next value has been fetched already, so there is no
         stopping before that is kept.
         """
-        values, clock, chunk = self._values, self._runner.clock, self._chunk
+        values, clock, notable = self._values, self._runner.clock, self._runner.notable
+        chunk, largest, short = self._chunk, self._largest, self.SHORT
         kept = got = len(values)
         changes = self._others = 0
         source = islice(self.iterator, min(steps, sys.maxsize))
@@ -207,11 +208,11 @@ class Collector(CooperativeTask[T]):
                         break
                     before, now = now, clock()
                     seconds = now - before
-                    if seconds > self._runner.notable:
+                    if seconds > notable:
                         self._runner.note_step(self, seconds)
-                    long_enough = now >= deadline or seconds > self.SHORT or self._interrupted
-                    if 2 * seconds < self.SHORT:
-                        chunk = min(2 * chunk, self._largest)
+                    long_enough = now >= deadline or seconds > short or self._interrupted
+                    if chunk < largest and 2 * seconds < short:
+                        chunk = min(2 * chunk, largest)
                 if outcome is not None or long_enough:
                     break
             else:

@@ -38,7 +38,7 @@ from cooperative_aio._fairness import Contender, FairQueue
 
 __all__ = ["Lease", "Member", "Pacer", "TimeSlice", "pacer_of"]
 
-QUIET_SHARE = 0.01
+QUIET_SHARE = 0.006
 BUSY_SHARE = 0.03
 QUIET_TURNS = 8  # at least
 ROUNDING = 1e-9  # seconds of a slice that are as good as none
