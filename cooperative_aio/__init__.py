@@ -22,6 +22,10 @@ The modules, each of which imports only from those above it:
 `_calls`           `defer_later`, `react`
 `_grid`            the instants at which a `LoopingCall` is due
 `_looping`         `LoopingCall`
+`_watch`           how late a loop is, and which Cooperators are on it
+`prometheus`       statistics for Prometheus
+`opentelemetry`    statistics for OpenTelemetry
+`monitor`          a page that shows what runs
 `tasklet`          event-driven generators that talk by messages
 `testing`          manual schedulers, virtual time, pytest fixtures
 ================== ==================================================================

@@ -1,0 +1,30 @@
+"""See in a browser what the Cooperators of a loop do, and how late the loop is.
+
+    from cooperative_aio.monitor import Monitor
+
+    async with Monitor() as monitor:  # in the lifespan
+        app.mount("/monitor", monitor)  # any ASGI application that mounts others
+
+`Monitor` is an ASGI application of its own; `serve` puts it on a port of the loopback
+interface, also beside servers that know nothing of ASGI; and
+
+    python -m cooperative_aio.monitor module:app
+
+runs a program with a monitor beside it. Serving needs `cooperative-aio[monitor]`.
+
+The modules, each of which imports only from those above it:
+
+================ ====================================================================
+`_snapshot`      what there is to see, as JSON can have it
+`_page`          the page, and what it may do
+`_app`           `Monitor`: the ASGI application
+`_serve`         `serve`: on a port, with uvicorn
+`_targets`       what `python -m cooperative_aio.monitor` can run
+`__main__`       the command
+================ ====================================================================
+"""
+
+from cooperative_aio.monitor._app import Monitor
+from cooperative_aio.monitor._serve import serve
+
+__all__ = ["Monitor", "serve"]

@@ -1,0 +1,148 @@
+"""Show OpenTelemetry what the Cooperators of a loop do, and how late the loop is.
+
+    from cooperative_aio.opentelemetry import Instruments
+
+    async with Instruments():  # for as long as the application lives
+        ...
+
+Needs `cooperative-aio[opentelemetry]`, and an SDK and an exporter to see something.
+All instruments have the attribute `cooperator` but the lag, which is the loop's:
+
+================================== ====================================================
+`cooperative_aio.tasks`            unfinished tasks, by `state`
+`cooperative_aio.steps`            steps that tasks have taken
+`cooperative_aio.ticks`            turns of the loop in which they were taken
+`cooperative_aio.cpu_time`         seconds that they took
+`cooperative_aio.longest_tick`     seconds of the longest turn
+`cooperative_aio.longest_step`     seconds of the longest step
+`cooperative_aio.labelled.tasks`   unfinished tasks, by a `label` of your own
+`cooperative_aio.labelled.cpu_time` seconds that these have taken
+`cooperative_aio.loop.lag`         histogram of how late callbacks are, in seconds
+================================== ====================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
+
+from cooperative_aio import __version__
+from cooperative_aio._cooperator import Cooperator
+from cooperative_aio._task import CooperativeTask
+from cooperative_aio._watch import STATES, LoopLag, Watch, labelled
+
+__all__ = ["Instruments"]
+
+PREFIX = "cooperative_aio."
+
+
+class Instruments:
+    """Measure a loop and its Cooperators for OpenTelemetry; to be entered on that loop.
+
+    OpenTelemetry cannot take instruments back: after leaving, these observe nothing.
+
+    Args:
+        cooperators: Which Cooperators to show; by default the loop's own, and all others
+            that were seen to have tasks on the loop.
+        meter: What makes the instruments; one of the global provider by default.
+        label: Says for a task what it counts as, such as the name of a kind of job; there
+            should be few such labels. By default tasks are not told apart.
+        interval: Seconds between two measurements of the lag.
+
+    Raises:
+        TypeError: What was given is no Cooperator, or `interval` is not a number.
+        ValueError: `interval` is not finite and above 0.
+    """
+
+    def __init__(
+        self,
+        *cooperators: Cooperator,
+        meter: Meter | None = None,
+        label: Callable[[CooperativeTask[Any]], str] | None = None,
+        interval: float = 0.1,
+    ) -> None:
+        meter = get_meter("cooperative_aio", __version__) if meter is None else meter
+        lag = meter.create_histogram(
+            f"{PREFIX}loop.lag",
+            unit="s",
+            description="How late the callbacks of the event loop are.",
+            explicit_bucket_boundaries_advisory=LoopLag.BOUNDS,
+        )
+        self._watch = Watch(cooperators, LoopLag(interval, record=lag.record))
+        self._label = label
+        meter.create_observable_up_down_counter(
+            f"{PREFIX}tasks", [self._states], "{task}", "Unfinished tasks by state."
+        )
+        for name, unit, description in (
+            ("steps", "{step}", "Steps taken by tasks."),
+            ("ticks", "{tick}", "Turns of the loop in which tasks were stepped."),
+            ("cpu_time", "s", "Seconds that the steps of tasks took."),
+        ):
+            meter.create_observable_counter(
+                f"{PREFIX}{name}", [self._observing(name)], unit, description
+            )
+        for name, description in (
+            ("longest_tick", "The longest turn so far."),
+            ("longest_step", "The longest step so far."),
+        ):
+            meter.create_observable_gauge(
+                f"{PREFIX}{name}", [self._observing(name)], "s", description
+            )
+        if label is not None:
+            meter.create_observable_up_down_counter(
+                f"{PREFIX}labelled.tasks",
+                [lambda _: self._labelled(label, 0)],
+                "{task}",
+                "Unfinished tasks by label.",
+            )
+            meter.create_observable_gauge(
+                f"{PREFIX}labelled.cpu_time",
+                [lambda _: self._labelled(label, 1)],
+                "s",
+                "Seconds taken by unfinished tasks.",
+            )
+
+    async def __aenter__(self) -> Self:
+        """Begin to measure the running loop.
+
+        Cancellation: does not suspend.
+        """
+        await self._watch.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Measure no more.
+
+        Cancellation: does not suspend.
+        """
+        await self._watch.__aexit__(kind, error, traceback)
+
+    def _states(self, _: CallbackOptions) -> Iterator[Observation]:
+        for name, cooperator in self._watch.cooperators().items():
+            figures = cooperator.statistics()
+            for state in STATES:
+                yield Observation(getattr(figures, state), {"cooperator": name, "state": state})
+
+    def _observing(self, figure: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def observe(_: CallbackOptions) -> Iterator[Observation]:
+            for name, cooperator in self._watch.cooperators().items():
+                yield Observation(
+                    getattr(cooperator.statistics(), figure), {"cooperator": name}
+                )
+
+        return observe
+
+    def _labelled(
+        self, label: Callable[[CooperativeTask[Any]], str], figure: int
+    ) -> Iterator[Observation]:
+        for name, cooperator in self._watch.cooperators().items():
+            for text, figures in labelled(cooperator, label).items():
+                yield Observation(figures[figure], {"cooperator": name, "label": text})

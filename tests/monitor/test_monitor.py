@@ -1,0 +1,383 @@
+"""The monitor as an ASGI application: what it tells, whom it obeys, where it listens."""
+
+import asyncio
+import contextlib
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from cooperative_aio import Cooperator
+from cooperative_aio.monitor import Monitor, serve
+from cooperative_aio.monitor._page import page
+
+TOKEN = "a secret of the tests"  # noqa: S105
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+def search():
+    while True:
+        yield
+
+
+def delegate():
+    yield from search()
+
+
+def wait(future):
+    yield future
+
+
+@pytest.fixture
+async def workshop():
+    cooperator = Cooperator(name="workshop")
+    cooperator.cooperate(search(), name="search")
+    cooperator.cooperate(delegate(), name="delegate", weight=2)
+    cooperator.cooperate(iter(range(10**9)), name="no generator")
+    cooperator.cooperate(search(), name="paused").pause()
+    future = asyncio.get_running_loop().create_future()
+    waiting = cooperator.cooperate(wait(future), name="wait")
+    while not waiting.waiting:
+        await asyncio.sleep(0)
+    waiting.pause()
+    yield cooperator
+    cooperator.stop()
+
+
+def asking(monitor, host="localhost"):
+    transport = httpx.ASGITransport(monitor)
+    return httpx.AsyncClient(transport=transport, base_url=f"http://{host}")
+
+
+async def tasks_of(client):
+    state = (await client.get("/state")).json()
+    return {task["name"]: task for one in state["cooperators"] for task in one["tasks"]}
+
+
+# What it tells
+
+
+async def test_the_page_needs_nothing_from_elsewhere():
+    async with Monitor() as monitor, asking(monitor) as client:
+        answer = await client.get("/")
+        head = await client.head("/")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "http" not in answer.text.replace("http://www.w3.org/2000/svg", "")
+    assert "/* page" not in answer.text
+    assert answer.headers["content-security-policy"].startswith(
+        "default-src 'none'; script-src"
+    )
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["cache-control"] == "no-store"
+    assert (head.status_code, head.text) == (200, "")
+    assert page()[0].decode() == answer.text
+
+
+async def test_the_state_has_all_there_is_to_see(workshop):
+    async with Monitor(interval=0.01) as monitor, asking(monitor) as client:
+        await asyncio.sleep(0.1)
+        state = (await client.get("/state")).json()
+        [shown] = state["cooperators"]
+        tasks = await tasks_of(client)
+    assert (shown["name"], shown["running"], shown["count"]) == ("workshop", True, 5)
+    assert shown["statistics"]["ready"] == 3
+    assert shown["time_slice"] == "TimeSlice(seconds=0.005, max_wait=0.02, share=1.0)"
+    assert state["may_change"] is False
+    assert {name: task["state"] for name, task in tasks.items()} == {
+        "search": "ready",
+        "delegate": "ready",
+        "no generator": "ready",
+        "paused": "paused",
+        "wait": "waiting",
+    }
+    assert tasks["wait"]["paused"]
+    assert tasks["delegate"]["weight"] == 2
+    assert tasks["search"]["steps"] > 0
+    assert tasks["search"]["cpu_time"] > 0
+    [outer, inner] = tasks["delegate"]["where"]
+    assert (outer["function"], inner["function"]) == ("delegate", "search")
+    assert inner["file"] == __file__
+    assert inner["line"] in {
+        search.__code__.co_firstlineno + 1,
+        search.__code__.co_firstlineno + 2,
+    }
+    assert tasks["no generator"]["where"] == []
+    assert tasks["no generator"]["iterator"] == "range_iterator"
+    lags = state["lag"]["samples"]
+    assert len(lags) >= 2
+    assert all(late >= 0 for _, late in lags)
+
+
+async def test_the_lag_is_told_since_an_instant():
+    async with Monitor(interval=0.005) as monitor, asking(monitor) as client:
+        await asyncio.sleep(0.05)
+        lags = (await client.get("/state")).json()["lag"]["samples"]
+        since = lags[1][0]
+        later = (await client.get(f"/state?since={since}")).json()["lag"]["samples"]
+        assert later[: len(lags) - 2] == lags[2:]
+        answer = await client.get("/state?since=yesterday")
+    assert answer.status_code == 400
+    assert answer.json() == {"error": "since must be a number, got 'yesterday'"}
+
+
+async def test_of_very_many_tasks_those_with_most_time_are_shown():
+    async with Cooperator(name="many") as cooperator:
+        tasks = [cooperator.cooperate(search(), name=str(number)) for number in range(3000)]
+        for task in tasks[:100] + tasks[102:]:
+            task.pause()
+        await asyncio.sleep(0.02)
+        async with Monitor(cooperator, most=2) as monitor, asking(monitor) as client:
+            state = (await client.get("/state")).json()
+            assert set(await tasks_of(client)) == {"100", "101"}
+        assert state["cooperators"][0]["count"] == 3000
+        cooperator.stop()
+
+
+async def test_a_task_keeps_its_number(workshop):
+    async with Monitor() as monitor, asking(monitor) as client:
+        first = await tasks_of(client)
+        second = await tasks_of(client)
+    numbers = [task["number"] for task in first.values()]
+    assert numbers == [task["number"] for task in second.values()] == [1, 2, 3, 4, 5]
+
+
+# Whom it obeys
+
+
+@pytest.mark.parametrize("action", ["pause", "resume", "stop"])
+async def test_without_a_token_nobody_changes_anything(workshop, action):
+    async with Monitor() as monitor, asking(monitor) as client:
+        number = (await tasks_of(client))["search"]["number"]
+        answer = await client.post(f"/tasks/{number}/{action}", headers=BEARER)
+    assert answer.status_code == 403
+    assert "without a token" in answer.json()["error"]
+    assert len(workshop.tasks) == 5
+
+
+async def test_who_knows_the_token_pauses_resumes_and_stops(workshop):
+    task = workshop.tasks[0]
+    async with Monitor(token=TOKEN) as monitor, asking(monitor) as client:
+        assert (await client.get("/state")).json()["may_change"] is True
+        number = (await tasks_of(client))["search"]["number"]
+        client.headers.update(BEARER)
+        answer = await client.post(f"/tasks/{number}/pause")
+        assert (answer.status_code, answer.json()) == (200, {"done": "pause", "name": "search"})
+        assert task.paused
+        assert (await client.post(f"/tasks/{number}/resume")).status_code == 200
+        assert not task.paused
+        answer = await client.post(f"/tasks/{number}/resume")
+        assert (answer.status_code, answer.json()["error"]) == (
+            409,
+            "cannot resume a ready task; it is not paused",
+        )
+        assert (await client.post(f"/tasks/{number}/stop")).status_code == 200
+        assert task.done()
+        answer = await client.post(f"/tasks/{number}/stop")
+        assert (answer.status_code, answer.json()["error"]) == (
+            404,
+            "the task has ended, or there was none",
+        )
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Authorization": f"Bearer {TOKEN}!"},
+        {"Authorization": "Bearer \xff"},
+        {"X-Token": TOKEN},
+    ],
+    ids=str,
+)
+async def test_a_wrong_token_changes_nothing(workshop, headers):
+    async with Monitor(token=TOKEN) as monitor, asking(monitor) as client:
+        number = (await tasks_of(client))["search"]["number"]
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        answer = await client.post(f"/tasks/{number}/stop", headers=raw)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert len(workshop.tasks) == 5
+
+
+async def test_a_link_or_an_image_changes_nothing(workshop):
+    async with Monitor(token=TOKEN) as monitor, asking(monitor) as client:
+        answer = await client.get("/tasks/1/stop", headers=BEARER)
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+        assert (await client.post("/state")).status_code == 405
+    assert len(workshop.tasks) == 5
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/tasks",
+        "/tasks/1",
+        "/tasks/1/kill",
+        "/favicon.ico",
+        "/..%2fstate",
+        "/state/x",
+        "/page.js",
+    ],
+)
+async def test_there_is_nothing_else(path):
+    async with Monitor(token=TOKEN) as monitor, asking(monitor) as client:
+        assert (await client.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize("number", ["0", "99", "-1", "x", "1.0", "\u0663", "9" * 5000])
+async def test_a_number_of_no_task_is_told_of(workshop, number):
+    async with Monitor(token=TOKEN) as monitor, asking(monitor) as client:
+        answer = await client.post(f"/tasks/{number}/stop", headers=BEARER)
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:8765", 200),
+        ("127.0.0.1:8765", 200),
+        ("[::1]", 200),
+        ("[::1]:8765", 200),
+        ("evil.example", 403),
+        ("localhost.evil.example:8765", 403),
+        ("[::2]", 403),
+        ("", 403),
+    ],
+)
+async def test_only_its_own_names_are_answered(host, status):
+    async with Monitor() as monitor, asking(monitor) as client:
+        for path in ("/", "/state"):
+            answer = await client.get(path, headers={"Host": host})
+            assert answer.status_code == status
+
+
+async def test_other_names_are_allowed_by_who_says_so():
+    async with Monitor(hosts=["Ops.example"]) as monitor:
+        async with asking(monitor, "ops.example") as client:
+            assert (await client.get("/state")).status_code == 200
+        async with asking(monitor) as client:
+            answer = await client.get("/state")
+    assert answer.status_code == 403
+    assert "cannot be asked as 'localhost'" in answer.json()["error"]
+
+
+# How it is made
+
+
+@pytest.mark.parametrize("token", ["", "short", "0123456789abcde", "\u00fc" * 20])
+def test_a_token_is_long_enough_to_be_a_secret(token):
+    with pytest.raises(ValueError, match="token must be at least 16 ASCII characters"):
+        Monitor(token=token)
+
+
+def test_hosts_are_not_one_string():
+    with pytest.raises(TypeError, match="hosts must be an iterable of names, got 'localhost'"):
+        Monitor(hosts="localhost")
+
+
+def test_at_least_one_task_is_shown():
+    with pytest.raises(ValueError, match="most must be at least 1, got 0"):
+        Monitor(most=0)
+
+
+async def test_it_is_no_websocket():
+    with pytest.raises(RuntimeError, match="cannot answer a websocket request; HTTP only"):
+        await Monitor()({"type": "websocket"}, None, None)
+
+
+# Where it is served
+
+
+async def test_it_can_be_mounted_in_an_application(workshop):
+    async with Monitor() as monitor:
+        app = Starlette(routes=[Mount("/tools/monitor", monitor)])
+        async with asking(app) as client:
+            assert (await client.get("/tools/monitor/")).status_code == 200
+            state = (await client.get("/tools/monitor/state")).json()
+            assert [one["name"] for one in state["cooperators"]] == ["workshop"]
+            answer = await client.get("/tools/monitor")
+            assert answer.status_code in {307, 308}
+            assert httpx.URL(answer.headers["location"]).path == "/tools/monitor/"
+
+
+async def test_a_mounted_page_without_its_slash_is_sent_there():
+    sent = []
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/monitor",
+        "root_path": "/monitor",
+        "headers": [(b"host", b"localhost")],
+        "query_string": b"",
+    }
+    async with Monitor() as monitor:
+
+        async def send(message):
+            sent.append(message)
+
+        await monitor(scope, None, send)
+    assert sent[0]["status"] == 307
+    assert (b"location", b"/monitor/") in sent[0]["headers"]
+
+
+async def test_a_server_may_tell_it_of_its_life():
+    messages = ["lifespan.startup", "lifespan.shutdown"]
+    sent = []
+
+    async def receive():
+        return {"type": messages.pop(0)}
+
+    async def send(message):
+        sent.append(message["type"])
+
+    await Monitor()({"type": "lifespan"}, receive, send)
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_it_is_served_on_the_loopback_interface(workshop, host):
+    async with serve(Monitor(), host=host) as address, httpx.AsyncClient() as client:
+        state = (await client.get(f"{address}state")).json()
+        assert state["cooperators"][0]["name"] == "workshop"
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(address)
+
+
+async def test_it_is_served_by_ipv6_where_there_is_any():
+    with contextlib.suppress(OSError):
+        async with serve(Monitor(), host="::1") as address, httpx.AsyncClient() as client:
+            assert address.startswith("http://[::1]:")
+            assert (await client.get(f"{address}state")).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.1", "example.org"])  # noqa: S104
+async def test_it_is_never_bound_beyond_the_loopback_interface(host):
+    with pytest.raises(ValueError, match="host must be an address of the loopback interface"):
+        await serve(Monitor(), host=host).__aenter__()
+
+
+async def test_a_server_that_cannot_start_is_an_error():
+    from cooperative_aio.monitor._serve import serving  # noqa: PLC0415
+
+    async def app(scope, receive, send):
+        await send({"type": "lifespan.startup.failed"})
+
+    with pytest.raises(RuntimeError, match="its lifespan has failed"):
+        await serving(app, "127.0.0.1", 0, lifespan="on").__aenter__()
+
+
+async def test_it_leaves_signals_alone(workshop):
+    import signal  # noqa: PLC0415
+
+    before = signal.getsignal(signal.SIGTERM)
+    async with serve(Monitor()):
+        assert signal.getsignal(signal.SIGTERM) is before
