@@ -28,6 +28,7 @@ The modules, each of which imports only from those above it:
 `monitor`          a page that shows what runs
 `tasklet`          event-driven generators that talk by messages
 `testing`          manual schedulers, virtual time, pytest fixtures
+`offload`          the same generators in threads, processes, or a Dask cluster
 ================== ==================================================================
 
 Names are imported from their modules when they are first used, so that the pytest

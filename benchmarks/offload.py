@@ -1,0 +1,280 @@
+"""How fast do values come back from elsewhere, and does the loop notice?
+
+The generator takes about 1 microsecond a step. Its speed alone, in a process of its own, is
+what all are compared with. Peers: `run_in_executor(ProcessPoolExecutor)`, which returns
+everything at the end, and spdl's `iterate_in_subprocess`, where it is installed.
+
+    python benchmarks/offload.py [--quick] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import multiprocessing
+import statistics
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from _common import Report, interleave, parse_arguments
+
+from cooperative_aio import accumulate, batches, offload
+
+BATCH = 1000
+
+
+def floats(count: int) -> Iterator[float]:
+    """Yield floats, one in about a microsecond."""
+    value = 1.0
+    for _ in range(count):
+        for _ in range(28):
+            value = value * 1.0000001 + 0.5
+        yield value
+
+
+def alone(count: int) -> float:
+    """Return how long the generator takes by itself, in seconds."""
+    began = time.perf_counter()
+    for _ in floats(count):
+        pass
+    return time.perf_counter() - began
+
+
+def all_at_once(count: int) -> list[float]:
+    return list(floats(count))
+
+
+def nothing() -> Iterator[int]:
+    yield 1
+
+
+def resident() -> float:
+    """Return how much memory this process has, in MB (Linux; 0 elsewhere)."""
+    path = Path("/proc/self/status")
+    lines = path.read_text().splitlines() if path.exists() else ["VmRSS: 0 kB"]
+    [line] = [line for line in lines if line.startswith("VmRSS")]
+    return int(line.split()[1]) / 1024
+
+
+def memory() -> Iterator[float]:
+    yield resident()
+
+
+# What is measured: each returns microseconds per value
+
+
+async def stream(place: Any, count: int, size: int = BATCH) -> float:
+    began = time.perf_counter()
+    got = 0
+    async for batch in batches(size, place.open(floats, count)):
+        got += len(batch)
+    if got != count:
+        raise AssertionError(got)
+    return (time.perf_counter() - began) / count * 1e6
+
+
+async def at_the_end(pool: ProcessPoolExecutor, count: int) -> float:
+    began = time.perf_counter()
+    await asyncio.get_running_loop().run_in_executor(pool, all_at_once, count)
+    return (time.perf_counter() - began) / count * 1e6
+
+
+async def in_place(pool: ProcessPoolExecutor, count: int) -> float:
+    seconds = await asyncio.get_running_loop().run_in_executor(pool, alone, count)
+    return seconds / count * 1e6
+
+
+async def spdl(count: int) -> float:
+    from spdl.pipeline import iterate_in_subprocess  # noqa: PLC0415
+
+    def consume() -> float:
+        iterable = iterate_in_subprocess(
+            partial(floats, count), buffer_size=BATCH, timeout=60, mp_context="spawn"
+        )
+        iterator = iter(iterable)
+        next(iterator)
+        began = time.perf_counter()
+        got = sum(1 for _ in iterator)
+        return (time.perf_counter() - began) / got * 1e6
+
+    return await asyncio.to_thread(consume)
+
+
+async def together(place: Any, count: int, jobs: int) -> float:
+    """Return microseconds per value of several jobs at the same time."""
+    began = time.perf_counter()
+    await asyncio.gather(*(stream(place, count) for _ in range(jobs)))
+    return (time.perf_counter() - began) / count / jobs * 1e6
+
+
+async def plain_together(pool: ProcessPoolExecutor, count: int, jobs: int) -> float:
+    """Return the same without any values coming back: what the machine can do."""
+    began = time.perf_counter()
+    await asyncio.gather(*(in_place(pool, count) for _ in range(jobs)))
+    return (time.perf_counter() - began) / count / jobs * 1e6
+
+
+async def lateness(seconds: float) -> float:
+    """Return the 99th percentile of how late a timer of 1 ms is, in ms."""
+    late = []
+    end = time.perf_counter() + seconds
+    while (began := time.perf_counter()) < end:
+        await asyncio.sleep(0.001)
+        late.append((time.perf_counter() - began - 0.001) * 1e3)
+    return statistics.quantiles(late, n=100)[98]
+
+
+async def lateness_beside(work: Callable[[], Awaitable[Any]] | None, seconds: float) -> float:
+    """Return that beside some work, which is repeated as long as it takes."""
+
+    async def repeat(work: Callable[[], Awaitable[Any]]) -> None:
+        while True:
+            await work()
+
+    task = asyncio.create_task(repeat(work)) if work is not None else None
+    try:
+        await asyncio.sleep(0.05)
+        return await lateness(seconds)
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def first_value(make: Callable[[], Any]) -> float:
+    """Return how long a new place takes to bring its first value, in ms."""
+    began = time.perf_counter()
+    async with make() as place:
+        await place.open(nothing).next_batch(1)
+        return (time.perf_counter() - began) * 1e3
+
+
+async def per_source(place: Any) -> float:
+    """Return how long opening, taking one value and closing takes, in ms."""
+    began = time.perf_counter()
+    for _ in range(20):
+        await accumulate(place.open(nothing))
+    return (time.perf_counter() - began) / 20 * 1e3
+
+
+async def per_batch(place: Any) -> float:
+    """Return how long a batch of one value takes, in microseconds."""
+    count = 300
+    source = place.open(range, 1, count + 20)
+    async with source:
+        for _ in range(10):
+            await source.next_batch(1)
+        began = time.perf_counter()
+        for _ in range(count):
+            await source.next_batch(1)
+        return (time.perf_counter() - began) / count * 1e6
+
+
+@contextlib.asynccontextmanager
+async def places(processes: int) -> AsyncGenerator[dict[str, Any], None]:
+    async with contextlib.AsyncExitStack() as stack:
+        made: dict[str, Any] = {
+            "threads": offload.threads(2),
+            "processes": offload.processes(processes),
+        }
+        if importlib.util.find_spec("distributed"):
+            from distributed import LocalCluster  # noqa: PLC0415
+
+            cluster = await stack.enter_async_context(
+                LocalCluster(
+                    n_workers=2,
+                    threads_per_worker=1,
+                    dashboard_address=":0",
+                    silence_logs=logging.ERROR,
+                    asynchronous=True,
+                )
+            )
+            made["Dask"] = offload.dask(cluster)
+        for place in made.values():
+            await stack.enter_async_context(place)
+        yield made
+
+
+Cases = dict[str, Callable[[], Awaitable[float]]]
+
+
+def speed(made: dict[str, Any], pool: ProcessPoolExecutor, count: int) -> Cases:
+    cases: Cases = {
+        "alone": partial(in_place, pool, count),
+        **{name: partial(stream, place, count) for name, place in made.items()},
+        "processes, batches of 100": partial(stream, made["processes"], count, 100),
+        "run_in_executor": partial(at_the_end, pool, count),
+    }
+    if importlib.util.find_spec("spdl"):
+        cases["spdl, item by item"] = partial(spdl, count // 10)
+    return cases
+
+
+def scaling(place: Any, pool: ProcessPoolExecutor, count: int) -> Cases:
+    return {
+        "one job": partial(together, place, count, 1),
+        "two jobs": partial(together, place, count, 2),
+        "one job, no values": partial(plain_together, pool, count, 1),
+        "two jobs, no values": partial(plain_together, pool, count, 2),
+    }
+
+
+def latency(place: Any, pool: ProcessPoolExecutor, count: int, seconds: float) -> Cases:
+    works: dict[str, Callable[[], Awaitable[Any]] | None] = {
+        "p99 idle": None,
+        "p99 beside one job": partial(together, place, count, 1),
+        "p99 beside two jobs": partial(together, place, count, 2),
+        "p99 beside two, no values": partial(plain_together, pool, count, 2),
+        "p99 beside run_in_executor": partial(at_the_end, pool, count),
+    }
+    return {name: partial(lateness_beside, work, seconds) for name, work in works.items()}
+
+
+async def measure(report: Report, cases: Cases, rounds: int, unit: str) -> None:
+    for what, samples in (await interleave(cases, rounds)).items():
+        report.record(what, samples, unit)
+
+
+async def main() -> None:
+    arguments = parse_arguments(__doc__).parse_args()
+    rounds, count, seconds = (2, 100_000, 0.5) if arguments.quick else (5, 300_000, 1.5)
+    report = Report((__doc__ or "").splitlines()[0])
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        async with places(2) as made:
+            place = made["processes"]
+            for each in made.values():  # they have started
+                await together(each, 1000, 2)
+            await plain_together(pool, 1000, 2)
+            await measure(report, speed(made, pool, count), rounds, "us/value")
+            await measure(report, scaling(place, pool, count), rounds, "us/value")
+            await measure(report, latency(place, pool, count, seconds), rounds, "ms late")
+            sources = {f"{name}: a source": partial(per_source, made[name]) for name in made}
+            await measure(report, sources, rounds, "ms")
+            ones = {f"{name}: a batch of one": partial(per_batch, made[name]) for name in made}
+            await measure(report, ones, rounds, "us")
+            report.record("a worker process", list(await accumulate(place.open(memory))), "MB")
+        starts = {
+            "threads: first value": partial(first_value, lambda: offload.threads(1)),
+            "processes: first value": partial(first_value, lambda: offload.processes(1)),
+        }
+        await measure(report, starts, rounds, "ms")
+    report.compare("speed: processes", "alone", "processes", at_least=0.8)
+    report.compare("speed: run_in_executor", "alone", "run_in_executor")
+    report.compare("two jobs over one", "one job", "two jobs", at_least=1.7)
+    report.compare("the same, no values", "one job, no values", "two jobs, no values")
+    report.compare("p99: two jobs over idle", "p99 beside two jobs", "p99 idle", at_most=2)
+    report.compare("p99: one job over idle", "p99 beside one job", "p99 idle", at_most=2)
+    report.compare("p99: no values over idle", "p99 beside two, no values", "p99 idle")
+    report.compare("p99: run_in_executor over idle", "p99 beside run_in_executor", "p99 idle")
+    report.finish(arguments.json)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,253 @@
+"""Generators on the machines of a Dask cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from importlib import import_module
+from typing import Any, Final, Self
+
+from cooperative_aio.offload._failures import WorkerDied
+from cooperative_aio.offload._pickling import dump_call, load_error, load_values
+from cooperative_aio.offload._places import StreamingPlace, check_count
+from cooperative_aio.offload._pulling import Order
+from cooperative_aio.offload._streams import Stream, outlast
+
+__all__ = ["Dask", "dask"]
+
+logger: Final = logging.getLogger("cooperative_aio")
+
+WATCH: Final = 1.0  # seconds between two looks at whether the workers are still there
+PATIENCE: Final = 5.0  # seconds in which the scheduler has to answer
+
+
+class _Actor:
+    """Be the link with a generator, in an actor on a worker of the cluster."""
+
+    def __init__(
+        self, stream: Stream, future: Any, actor: Any, address: str, pickle: Any
+    ) -> None:
+        self.future: Any = future
+        self.address: str = address
+        self._stream = stream
+        self._actor = actor
+        self._pickle = pickle
+        self._calls: set[asyncio.Task[None]] = set()
+        self._next = 0  # number of the batch that is due
+        self._early: dict[int, tuple[bytes, bytes | None]] = {}
+
+    def put(self, order: Order) -> None:
+        self._start(self._fetch, order)
+
+    def close(self) -> None:
+        self._start(self._close)
+
+    def kill(self) -> None:
+        """Wait no longer: what an actor runs cannot be ended from outside."""
+        logger.warning(
+            "the generator of %s was closed but has not ended in time;"
+            " its Dask worker is left to itself",
+            self._stream.name,
+        )
+        self._stream.finish(None)
+
+    def lose(self, why: Exception) -> None:
+        """Note that the worker has gone."""
+        error = WorkerDied(
+            f"the Dask worker {self.address} was lost before the generator of"
+            f" {self._stream.name} had come to its end ({why!r})"
+        )
+        error.__cause__ = why
+        self._stream.finish(error)
+
+    def load(self, data: bytes) -> list[Any]:
+        return load_values(data, self._pickle.loads)
+
+    async def settle(self) -> None:
+        """Give up what is under way."""
+        for call in self._calls:
+            call.cancel()
+        await outlast(*self._calls)
+
+    def _start(self, call: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+        task = self._stream.loop.create_task(self._survive(call, *args))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+    async def _survive(
+        self, call: Callable[..., Coroutine[Any, Any, None]], *args: Any
+    ) -> None:
+        try:
+            await call(*args)
+        except Exception as error:  # noqa: BLE001
+            self.lose(error)
+
+    async def _fetch(self, order: Order) -> None:
+        number, data, ending = await self._actor.next_batch(*order)
+        self._early[number] = data, ending
+        while self._next in self._early:
+            data, ending = self._early.pop(self._next)
+            self._next += 1
+            if data:
+                self._stream.receive(data)
+            if ending is not None and not self._stream.closing:
+                self._stream.finish(load_error(ending, self._pickle.loads))
+
+    async def _close(self) -> None:
+        await self._actor.stop()
+        self._stream.finish(load_error(await self._actor.close(), self._pickle.loads))
+
+
+class Dask(StreamingPlace):
+    """Run generators on the workers of a Dask cluster: what `dask()` returns."""
+
+    def __init__(self, cluster: Any, workers: int | None, prefetch: int, grace: float) -> None:
+        super().__init__(f"dask({cluster!r})", workers or 1, prefetch, grace)
+        self._distributed = _import_distributed()
+        self._pickle = import_module("distributed.protocol.pickle")
+        self._workers = workers
+        self._cluster = cluster
+        self._client: Any = None
+        self._links: set[_Actor] = set()
+        self._starting: dict[Stream, asyncio.Task[None]] = {}  # no worker has it yet
+        self._watching: asyncio.Task[None] | None = None
+        if isinstance(cluster, self._distributed.Client) and not cluster.asynchronous:
+            raise TypeError(
+                f"cluster must be a Client(asynchronous=True), an address or a cluster,"
+                f" got {cluster!r}"
+            )
+
+    async def __aenter__(self) -> Self:
+        """Connect with the cluster.
+
+        Raises:
+            OSError: The scheduler cannot be reached.
+            RuntimeError: It was entered before.
+
+        Cancellation: gives up the connection.
+        """
+        await super().__aenter__()
+        if isinstance(self._cluster, self._distributed.Client):
+            self._client = self._cluster
+        else:
+            self._client = await self._distributed.Client(self._cluster, asynchronous=True)
+        if self._workers is None:
+            self._limit = max(1, len(await self._client.nthreads()))
+            self._slots = asyncio.Semaphore(self._limit)
+        self._watching = asyncio.create_task(self._watch())
+        return self
+
+    def _prepare(
+        self, factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> bytes:
+        return dump_call(factory, args, kwargs, self._pickle.dumps)
+
+    async def _serve(self, stream: Stream) -> None:
+        module = import_module("cooperative_aio.offload._remote_actor")
+        future: Any = None
+        link: _Actor | None = None
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101
+        try:
+            future = self._client.submit(
+                module.RemoteGenerator, stream.call, actor=True, pure=False
+            )
+            stream.queued = True  # for a worker; abandoning it cancels this
+            self._starting[stream] = task
+            try:
+                actor = await future
+                homes: Any = await self._client.who_has([future])
+                address = next(iter(homes[future.key]))
+            finally:
+                stream.queued = False
+                del self._starting[stream]
+            link = _Actor(stream, future, actor, address, self._pickle)
+            self._links.add(link)
+            stream.connect(link)
+            await stream.settle()
+        except Exception as error:
+            raise WorkerDied(f"no Dask worker could run {stream.name}: {error!r}") from error
+        finally:
+            if link is not None:
+                self._links.discard(link)
+                await link.settle()
+            if future is not None:
+                future.release()
+
+    async def _watch(self) -> None:
+        """Look after the workers: some calls would wait for ever for one that died."""
+        while True:
+            await asyncio.sleep(WATCH)
+            links = tuple(self._links)
+            if not (links or self._starting):
+                continue
+            try:
+                if self._client.status != "running":
+                    raise ConnectionError(f"the client is {self._client.status}")  # noqa: TRY301
+                async with asyncio.timeout(PATIENCE):
+                    homes: Any = await self._client.who_has([link.future for link in links])
+            except Exception as error:  # noqa: BLE001
+                self._lose_all(error)
+                continue
+            for link in links:
+                if link.address not in homes.get(link.future.key, ()):
+                    link.lose(OSError("it has left the cluster"))
+
+    def _lose_all(self, error: Exception) -> None:
+        for link in self._links:
+            link.lose(error)
+        for stream, task in self._starting.items():
+            lost = WorkerDied(f"no Dask worker could run {stream.name}: {error!r}")
+            lost.__cause__ = error
+            stream.finish(lost)
+            task.cancel()
+
+    async def _leave(self) -> None:
+        assert self._watching is not None  # noqa: S101 (it was entered)
+        self._watching.cancel()
+        await asyncio.wait([self._watching])
+        if self._client is not self._cluster:
+            await self._client.close()
+
+
+def dask(
+    cluster: Any, *, workers: int | None = None, prefetch: int = 4, grace: float = 5.0
+) -> Dask:
+    """Run generators on a Dask cluster: for those that need more than this machine.
+
+    It needs the extra `cooperative-aio[dask]` here, and this package on the workers.
+    Each generator lives in an actor on one of them. All actors of a worker share one
+    thread, so more generators than workers gain nothing.
+
+    Args:
+        cluster: The address of a scheduler, a cluster object, or a
+            `distributed.Client(asynchronous=True)`, which stays open.
+        workers: The number of generators that run at the same time, at least 1;
+            others wait for one to end. By default, as many as the cluster has workers
+            when the place is entered.
+        prefetch: The number of batches of each that are made ahead, at most.
+        grace: How long, in seconds, to wait for a generator that was closed. One whose
+            step takes longer is left to itself, with a warning on the logger
+            `cooperative_aio`.
+
+    Returns:
+        A place, which is an asynchronous context manager.
+
+    Raises:
+        ImportError: `distributed` is not installed.
+        TypeError: An argument is not a number, or the client is not asynchronous.
+        ValueError: An argument is too small.
+    """
+    if workers is not None:
+        check_count("workers", workers, least=1)
+    return Dask(cluster, workers, prefetch, grace)
+
+
+def _import_distributed() -> Any:
+    try:
+        return import_module("distributed")
+    except ImportError as error:
+        raise ImportError(
+            "cannot use Dask without `distributed`; install cooperative-aio[dask]"
+        ) from error

@@ -1,0 +1,178 @@
+"""Many generators over one place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, TypeVarTuple, Unpack
+
+from cooperative_aio._accumulate import check_batch_size
+from cooperative_aio._errors import check_finite
+from cooperative_aio.offload._places import Place, check_count
+from cooperative_aio.offload._streams import outlast
+
+__all__ = ["Results", "map"]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class _Channel:
+    """Hand over one item at a time, and at last None."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[tuple[Any, list[Any]] | None] = asyncio.Queue()
+        self._room = asyncio.Semaphore(1)
+
+    async def put(self, item: tuple[Any, list[Any]]) -> None:
+        await self._room.acquire()
+        self._queue.put_nowait(item)
+
+    def end(self, _work: object) -> None:
+        self._queue.put_nowait(None)
+
+    async def get(self) -> tuple[Any, list[Any]] | None:
+        item = await self._queue.get()
+        self._room.release()
+        return item
+
+
+class Results(AsyncIterator[tuple[tuple[*Ts], list[T]]], Generic[T, *Ts]):
+    """Iterate over what many generators bring, as it comes: what `map()` returns.
+
+    It is an asynchronous iterator and context manager. The generators are closed when
+    one of them has failed, by `aclose()`, on leaving the context, and when the last
+    reference to this is dropped.
+    """
+
+    def __init__(self, work: Callable[[_Channel], Coroutine[Any, Any, None]]) -> None:
+        self._start = work
+        self._channel = _Channel()
+        self._work: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> tuple[tuple[*Ts], list[T]]:
+        """Return the next batch, and the arguments of the generator that it is of.
+
+        Raises:
+            StopAsyncIteration: All generators have come to their ends, or this was
+                closed.
+            BaseException: Whatever one of them raised; the others are closed by then.
+
+        Cancellation: loses no batch; the generators go on until this is closed.
+        """
+        if self._closed:
+            raise StopAsyncIteration
+        if self._work is None:
+            self._work = asyncio.create_task(self._start(self._channel))
+            self._work.add_done_callback(self._channel.end)
+        item = await self._channel.get()
+        if item is not None:
+            return item
+        if not self._closed:
+            self._closed = True
+            self._work.result()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Close the generators, and wait for their ends; iterating over this ends.
+
+        Cancellation: takes effect when the generators have ended.
+        """
+        self._closed = True
+        if self._work is not None:
+            self._work.cancel()
+            await outlast(self._work)
+            if not self._work.cancelled():
+                self._work.exception()  # of work that nobody had asked for yet
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        if self._work is not None and not self._work.done():
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._work.get_loop().call_soon_threadsafe(self._work.cancel)
+
+
+def map(  # noqa: A001 (it is offload.map)
+    place: Place,
+    factory: Callable[[Unpack[Ts]], Iterable[T | None]],
+    argument_tuples: Iterable[tuple[*Ts]],
+    *,
+    limit: int | None = None,
+    max_batch_size: int = 1000,
+    max_seconds: float | None = None,
+) -> Results[T, *Ts]:
+    """Run `factory(*arguments)` for many arguments, some at a time, and stream it all.
+
+        async for (seed,), batch in offload.map(place, simulate, zip(range(100))):
+            totals[seed] += sum(batch)
+
+    The batches of one generator come in order, those of several as they come. While
+    the consumer deals with one no more are taken than one of each.
+
+    Args:
+        place: Where they run.
+        factory: As for `place.open`.
+        argument_tuples: The arguments, a tuple for each generator; taken one by one.
+        limit: The number of generators that are open at the same time, at least 1; by
+            default, the `limit` of the place.
+        max_batch_size: The number of values in a batch, at least 1.
+        max_seconds: As for `Source.next_batch`.
+
+    Returns:
+        An asynchronous iterator over pairs of arguments and batch, which starts when
+        it is first asked for one.
+
+    Raises:
+        TypeError: An argument is not what it must be.
+        ValueError: A number is too small.
+    """
+    bound: int = getattr(place, "limit", 1) if limit is None else limit
+    check_count("limit", bound, least=1)
+    check_batch_size(max_batch_size)
+    if max_seconds is not None:
+        check_finite("max_seconds", max_seconds, positive=True)
+    arguments = iter(argument_tuples)
+
+    async def run(channel: _Channel) -> None:
+        for each in arguments:
+            source = place.open(factory, *each)
+            try:
+                while len(batch := await source.next_batch(max_batch_size, max_seconds)):
+                    await channel.put((each, list(batch)))
+                    del batch
+            finally:
+                await source.close()
+
+    return Results(functools.partial(_run_all, run, bound))
+
+
+async def _run_all(
+    run: Callable[[_Channel], Coroutine[Any, Any, None]], limit: int, channel: _Channel
+) -> None:
+    """Run so many at a time; when one fails, end the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(limit):
+                group.create_task(run(channel))
+    except BaseExceptionGroup as errors:
+        error: BaseException = errors
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from error.__cause__
