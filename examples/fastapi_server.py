@@ -5,16 +5,16 @@
     curl 'http://127.0.0.1:8000/ping'                      is answered at once, meanwhile
 
 Needs fastapi and uvicorn. When a client goes away, its computing ends: see
-`cancel_on_disconnect`, since Starlette does not do that by itself.
+`while_connected`, since Starlette does not do that by itself.
 """
 
 import argparse
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from math import isqrt
 from typing import Annotated
 
-import anyio
 import uvicorn
 from fastapi import FastAPI, HTTPException, Query, Request
 from pydantic import BaseModel
@@ -42,7 +42,7 @@ def primes(below: int) -> Iterator[int | None]:
 
 
 @asynccontextmanager
-async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
+async def while_connected(request: Request) -> AsyncIterator[None]:
     """Cancel what is inside when the client goes away.
 
     The body of the request must have been read before, or be of no interest.
@@ -51,19 +51,21 @@ async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
         HTTPException: The client has gone away.
     """
 
-    async def watch() -> None:
+    async def watch(scope: asyncio.Timeout) -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
-        group.cancel_scope.cancel()
+        scope.reschedule(asyncio.get_running_loop().time())
 
-    is_finished = False
-    async with anyio.create_task_group() as group:
-        group.start_soon(watch)
-        yield
-        is_finished = True
-        group.cancel_scope.cancel()
-    if not is_finished:
-        raise HTTPException(CLIENT_CLOSED_REQUEST)
+    async with asyncio.timeout(None) as scope:  # no exception group comes of that
+        watching = asyncio.create_task(watch(scope))
+        try:
+            yield
+        except asyncio.CancelledError:
+            if scope.expired():
+                raise HTTPException(CLIENT_CLOSED_REQUEST) from None
+            raise
+        finally:
+            watching.cancel()
 
 
 @app.get("/primes")
@@ -71,7 +73,7 @@ async def get_primes(
     request: Request, below: Annotated[int, Query(ge=2, le=LARGEST)]
 ) -> Primes:
     """Count the primes below a number, and tell the largest."""
-    async with cancel_on_disconnect(request):
+    async with while_connected(request):
         found = await batch_accumulate(1000, primes(below), name=f"primes below {below}")
     return Primes(count=len(found), largest=found[-1] if found else None)
 
