@@ -12,6 +12,13 @@ nox.options.sessions = ["lint", "typing", "tests", "coverage"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
+# Slow, and at the mercy of the machine: real servers, browsers, worker processes, a cluster.
+WIDE = ["tests/monitor", "tests/servers", "tests/offload"]
+NARROW = [
+    "--ignore=tests/monitor",
+    "--ignore=tests/servers",
+    "--ignore-glob=tests/offload/test_offload_[!s]*.py",
+]
 PYTHONS = list(dict.fromkeys([*nox.project.python_versions(PROJECT), RUNNING]))
 
 
@@ -60,7 +67,15 @@ def tests(session: nox.Session) -> None:
         Path(session.cache_dir, f".coverage.{session.python}").resolve()
     )
     session.run("coverage", "erase")
-    session.run("python", "-P", "-m", "coverage", "run", "-m", "pytest", *session.posargs)
+    arguments = session.posargs or NARROW
+    session.run("python", "-P", "-m", "coverage", "run", "-m", "pytest", *arguments)
+
+
+@nox.session(python=PYTHONS, requires=["build"], default=False)
+def wide(session: nox.Session) -> None:
+    """Test the monitor, the servers and the places to offload to, in several minutes."""
+    session.install(wheel(session), *group("test"))
+    session.run("python", "-P", "-m", "pytest", *(session.posargs or WIDE))
 
 
 @nox.session
@@ -77,7 +92,7 @@ def lowest(session: nox.Session) -> None:
     """Test with the lowest versions that the package says it needs."""
     pinned = [need.replace(">=", "==") for need in PROJECT["project"]["dependencies"]]
     session.install(wheel(session), *pinned, *group("test"))
-    session.run("python", "-P", "-m", "pytest", *session.posargs)
+    session.run("python", "-P", "-m", "pytest", *(session.posargs or NARROW))
 
 
 @nox.session(requires=["build"], default=False)
