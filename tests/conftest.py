@@ -1,8 +1,14 @@
 """Fixtures only: the two loops, and what a loop was told of."""
 
 import asyncio
+import signal
 
 import pytest
+
+# A shell starts what it puts into the background with SIGINT ignored, and children inherit
+# that; the tests of interrupts, and the programs that they run, want it as a terminal has it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
