@@ -8,7 +8,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.error_on_missing_interpreters = False  # those that are there will do
-nox.options.sessions = ["lint", "typing", "tests", "coverage"]
+nox.options.sessions = ["lint", "typing", "tests"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
