@@ -16,6 +16,7 @@ The modules, each of which imports only from those above it:
 `_runner`          the engine of a Cooperator: the ready tasks and the tick
 `_cooperator`      `Cooperator`, and the loop's own one
 `_checkpoint`      `checkpoint`: the same courtesy for ordinary coroutines
+`_collector`       the tasks that keep what their iterators yield
 `_accumulate`      `ValueBucket`, `accumulate`, `batch_accumulate`
 `_batches`         `batches`: the same, streamed
 `_clock`           `Clock`: time that a test moves
@@ -59,8 +60,10 @@ if TYPE_CHECKING:
         get_cooperator,
     )
     from cooperative_aio._errors import (
+        AccumulationTooLarge,
         NotPaused,
         SchedulerError,
+        SchedulerFull,
         SchedulerStopped,
         TaskDone,
         TaskFailed,
@@ -74,6 +77,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccumulationTooLarge",
     "Batches",
     "Clock",
     "CooperativeTask",
@@ -81,6 +85,7 @@ __all__ = [
     "LoopingCall",
     "NotPaused",
     "SchedulerError",
+    "SchedulerFull",
     "SchedulerStopped",
     "Statistics",
     "TaskDone",
@@ -113,8 +118,8 @@ _CONTENTS = {
         *("current_task", "get_cooperator"),
     ),
     "_errors": (
-        *("NotPaused", "SchedulerError", "SchedulerStopped", "TaskDone"),
-        *("TaskFailed", "TaskFinished", "TaskStopped"),
+        *("AccumulationTooLarge", "NotPaused", "SchedulerError", "SchedulerFull"),
+        *("SchedulerStopped", "TaskDone", "TaskFailed", "TaskFinished", "TaskStopped"),
     ),
     "_looping": ("LoopingCall",),
     "_pacing": ("TimeSlice",),

@@ -9,19 +9,15 @@ from contextvars import Context
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from cooperative_aio._accumulate import (
-    BatchSource,
-    Collector,
-    check_batch_size,
-    collect,
-    is_source,
-)
+from cooperative_aio._accumulate import BatchSource, collect, is_source
+from cooperative_aio._collector import Collector
 from cooperative_aio._cooperator import Cooperator
 from cooperative_aio._errors import (
     SchedulerError,
     TaskDone,
     TaskFailed,
     TaskStopped,
+    check_count,
     check_finite,
 )
 from cooperative_aio._task import CooperativeTask, Ended, Outcome
@@ -300,7 +296,7 @@ def batches(
         TypeError: `max_batch_size` is not an integer, or `max_seconds` not a number.
         ValueError: One of them is too small.
     """
-    check_batch_size(max_batch_size)
+    check_count("max_batch_size", max_batch_size)
     if max_seconds is not None:
         check_finite("max_seconds", max_seconds, positive=True)
 

@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-from cooperative_aio._errors import SchedulerStopped, check_finite
+from cooperative_aio._errors import (
+    SchedulerFull,
+    SchedulerStopped,
+    check_count,
+    check_finite,
+)
 from cooperative_aio._fairness import Group
 from cooperative_aio._pacing import TimeSlice, pacer_of
 from cooperative_aio._runner import Predicate, Runner, Scheduler
@@ -79,6 +84,8 @@ class Cooperator:
         slow_step: Log a warning, once for each task, when a step takes more than
             so many seconds; `math.inf` for never.
         name: What `repr` shows.
+        max_tasks: How many tasks may be unfinished at a time: `cooperate` refuses one
+            more with SchedulerFull, which a server answers by 503. None for no limit.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -96,6 +103,7 @@ class Cooperator:
         clock: Callable[[], float] = time.perf_counter,
         slow_step: float = 0.1,
         name: str | None = None,
+        max_tasks: int | None = None,
     ) -> None:
         _check_callable("clock", clock)
         for what, value in (
@@ -111,6 +119,9 @@ class Cooperator:
                 "time_slice must not be given beside a termination_predicate_factory,"
                 f" got {time_slice!r}"
             )
+        if max_tasks is not None:
+            check_count("max_tasks", max_tasks)
+        self._max_tasks = max_tasks
         self._predicate_factory = termination_predicate_factory
         self._name = name if name is not None else f"Cooperator-{next(_numbers)}"
         self._runner = Runner(
@@ -180,6 +191,8 @@ class Cooperator:
         Raises:
             TypeError: Not an iterator; the message says what to use instead.
             ValueError: The weight is not a finite number above 0.
+            SchedulerFull: There are `max_tasks` unfinished tasks. The iterator was not
+                touched.
             RuntimeError: No loop is running in this thread, or the Cooperator has
                 unfinished tasks on another.
         """
@@ -201,6 +214,10 @@ class Cooperator:
         weight = check_finite("weight", weight, positive=True)
         if context is not None and not isinstance(context, Context):
             raise TypeError(f"context must be a contextvars.Context, got {context!r}")
+        if self._max_tasks is not None and len(runner.tasks) >= self._max_tasks:
+            raise SchedulerFull(
+                f"cannot take another task; {self!r} has max_tasks={self._max_tasks}"
+            )
         own_group = None if group is None else self.group(group)
         runner.bind(loop)
         task = kind(

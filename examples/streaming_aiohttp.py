@@ -19,8 +19,9 @@ from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from contextlib import closing
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from cooperative_aio import Cooperator, batches
+from cooperative_aio import Cooperator, SchedulerFull, batches
 
 LARGEST = 1_000_000  # rows
 LARGEST_BODY = 1_000_000  # bytes
@@ -108,7 +109,6 @@ async def stream(
     Cancellation: closes the generator of the lines; aiohttp cancels when the client is
     gone, if it was told to handle that.
     """
-    check_room(request)
     response = web.StreamResponse(headers={"Content-Type": content_type})
     async with batches(1000, lines, request.app[COOPERATOR], max_seconds=0.1) as batched:
         async for batch in batched:
@@ -125,17 +125,19 @@ async def stream(
     return response
 
 
-def check_room(request: web.Request) -> None:
-    """Refuse one more task when there are enough.
+@web.middleware
+async def tell_when_to_come_again(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer 503 when as much is being computed as may be.
 
-    Raises:
-        HTTPServiceUnavailable: There are; it says when to come again.
+    Cancellation: cancels the handler.
     """
-    if len(request.app[COOPERATOR].tasks) >= MOST_TASKS:
+    try:
+        return await handler(request)
+    except SchedulerFull:
         raise web.HTTPServiceUnavailable(
             text="too much is being computed; try again later",
             headers={"Retry-After": str(RETRY_AFTER)},
-        )
+        ) from None
 
 
 def query_number(request: web.Request, name: str, largest: int, default: str = "") -> int:
@@ -176,7 +178,6 @@ async def get_ndjson(request: web.Request) -> web.StreamResponse:
 async def get_total(request: web.Request) -> web.Response:
     """Fold rows; a client that goes away ends that."""
     folding = total(queried_table(request))
-    check_room(request)
     task = request.app[COOPERATOR].cooperate(folding, name="total")
     return web.json_response({"total": await task})
 
@@ -194,7 +195,6 @@ async def post_total(request: web.Request) -> web.Response:
     except TimeoutError:
         reason = f"the body must come within {PATIENCE:g} seconds"
         raise web.HTTPRequestTimeout(text=reason) from None
-    check_room(request)
     task = request.app[COOPERATOR].cooperate(parse_total(io.BytesIO(body)))
     return web.json_response({"total": await task})
 
@@ -206,7 +206,7 @@ async def get_ping(_: web.Request) -> web.Response:
 
 async def own_cooperator(app: web.Application) -> AsyncIterator[None]:
     """Own the application's Cooperator; at the end let it finish, for a while."""
-    async with Cooperator(name="exports") as app[COOPERATOR]:
+    async with Cooperator(name="exports", max_tasks=MOST_TASKS) as app[COOPERATOR]:
         yield
         try:
             async with asyncio.timeout(GRACE):
@@ -218,7 +218,7 @@ async def own_cooperator(app: web.Application) -> AsyncIterator[None]:
 
 def make_app() -> web.Application:
     """Put the routes together."""
-    app = web.Application(client_max_size=LARGEST_BODY)
+    app = web.Application(middlewares=[tell_when_to_come_again], client_max_size=LARGEST_BODY)
     app.cleanup_ctx.append(own_cooperator)
     app.router.add_get("/export.csv", get_csv)
     app.router.add_get("/export.ndjson", get_ndjson)

@@ -21,10 +21,10 @@ from typing import Annotated
 
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
-from starlette.responses import StreamingResponse
+from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from cooperative_aio import Batches, Cooperator, batches
+from cooperative_aio import Batches, Cooperator, SchedulerFull, batches
 
 LARGEST = 1_000_000  # rows
 LARGEST_BODY = 1_000_000  # bytes
@@ -136,7 +136,6 @@ async def export(lines: Iterator[str], cooperator: Cooperator, media_type: str) 
 
     Cancellation: closes the generator of the lines.
     """
-    check_room(cooperator)
     stream = batches(1000, lines, cooperator, max_seconds=0.1)
     first: list[str] = await anext(stream, [])
     return Export(as_text(first, stream), media_type=media_type)
@@ -151,17 +150,6 @@ async def as_text(first: list[str], stream: Batches[str]) -> AsyncIterator[str]:
         yield "".join(first)
         async for batch in stream:
             yield "".join(batch)
-
-
-def check_room(cooperator: Cooperator) -> None:
-    """Refuse one more task when there are enough.
-
-    Raises:
-        HTTPException: There are; it says when to come again.
-    """
-    if len(cooperator.tasks) >= MOST_TASKS:
-        headers = {"Retry-After": str(RETRY_AFTER)}
-        raise HTTPException(503, "too much is being computed; try again later", headers)
 
 
 @asynccontextmanager
@@ -194,7 +182,7 @@ async def while_connected(request: Request) -> AsyncIterator[None]:
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Cooperator]]:
     """Own the application's Cooperator; at the end let it finish, for a while."""
-    async with Cooperator(name="exports") as cooperator:
+    async with Cooperator(name="exports", max_tasks=MOST_TASKS) as cooperator:
         yield {"cooperator": cooperator}
         try:
             async with asyncio.timeout(GRACE):
@@ -222,6 +210,16 @@ First = Annotated[int, Query(ge=0, le=10**12)]
 app = FastAPI(lifespan=lifespan)
 
 
+@app.exception_handler(SchedulerFull)
+async def tell_when_to_come_again(_: Request, __: Exception) -> JSONResponse:
+    """Answer 503 when as much is being computed as may be.
+
+    Cancellation: does not suspend.
+    """
+    body = {"detail": "too much is being computed; try again later"}
+    return JSONResponse(body, 503, {"Retry-After": str(RETRY_AFTER)})
+
+
 @app.get("/export.csv")
 async def get_csv(cooperator: Own, rows: Rows, first: First = 0) -> StreamingResponse:
     """Stream rows as CSV."""
@@ -240,7 +238,6 @@ async def get_total(
     request: Request, cooperator: Own, rows: Rows, first: First = 0
 ) -> dict[str, int]:
     """Fold rows; a client that goes away ends that."""
-    check_room(cooperator)
     async with while_connected(request):
         return {"total": await cooperator.cooperate(total(table(rows, first)), name="total")}
 
@@ -249,7 +246,6 @@ async def get_total(
 async def post_total(request: Request, cooperator: Own) -> dict[str, int]:
     """Fold the numbers that the client sends, one a line."""
     body = await read_body(request)
-    check_room(cooperator)
     async with while_connected(request):
         return {"total": await cooperator.cooperate(parse_total(io.BytesIO(body)))}
 

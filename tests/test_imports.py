@@ -13,12 +13,14 @@ import cooperative_aio
 PACKAGE = Path(cooperative_aio.__file__).parent
 
 PROMISED = {
+    "AccumulationTooLarge",
     "Clock",
     "CooperativeTask",
     "Cooperator",
     "LoopingCall",
     "NotPaused",
     "SchedulerError",
+    "SchedulerFull",
     "SchedulerStopped",
     "TaskDone",
     "TaskFailed",

@@ -8,9 +8,10 @@ from collections.abc import Callable, Coroutine
 from importlib import import_module
 from typing import Any, Final, Self
 
+from cooperative_aio._errors import check_count
 from cooperative_aio.offload._failures import WorkerDied
 from cooperative_aio.offload._pickling import dump_call, load_error, load_values
-from cooperative_aio.offload._places import StreamingPlace, check_count
+from cooperative_aio.offload._places import StreamingPlace
 from cooperative_aio.offload._pulling import Order
 from cooperative_aio.offload._streams import Stream, outlast
 
@@ -240,7 +241,7 @@ def dask(
         ValueError: An argument is too small.
     """
     if workers is not None:
-        check_count("workers", workers, least=1)
+        check_count("workers", workers)
     return Dask(cluster, workers, prefetch, grace)
 
 

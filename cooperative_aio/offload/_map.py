@@ -9,9 +9,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, TypeVarTuple, Unpack
 
-from cooperative_aio._accumulate import check_batch_size
-from cooperative_aio._errors import check_finite
-from cooperative_aio.offload._places import Place, check_count
+from cooperative_aio._errors import check_count, check_finite
+from cooperative_aio.offload._places import Place
 from cooperative_aio.offload._streams import outlast
 
 __all__ = ["Results", "map"]
@@ -144,8 +143,8 @@ def map(  # noqa: A001 (it is offload.map)
         ValueError: A number is too small.
     """
     bound: int = getattr(place, "limit", 1) if limit is None else limit
-    check_count("limit", bound, least=1)
-    check_batch_size(max_batch_size)
+    check_count("limit", bound)
+    check_count("max_batch_size", max_batch_size)
     if max_seconds is not None:
         check_finite("max_seconds", max_seconds, positive=True)
     arguments = iter(argument_tuples)

@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
 from cooperative_aio._accumulate import BatchSource
-from cooperative_aio._errors import check_finite
+from cooperative_aio._errors import check_count, check_finite
 from cooperative_aio.offload._failures import name_of
 from cooperative_aio.offload._streams import Source, Stream, outlast
 
-__all__ = ["Place", "StreamingPlace", "check_count"]
+__all__ = ["Place", "StreamingPlace"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -177,16 +177,3 @@ class StreamingPlace(ABC):
 
     async def _leave(self) -> None:  # noqa: B027 (most hold nothing)
         """Give up what the place holds."""
-
-
-def check_count(name: str, value: object, *, least: int) -> None:
-    """Refuse what is no number of things.
-
-    Raises:
-        TypeError: It is not an integer.
-        ValueError: It is less than `least`.
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer of at least {least}, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")

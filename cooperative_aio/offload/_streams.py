@@ -19,8 +19,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 from anyio import CancelScope
 
-from cooperative_aio._accumulate import check_batch_size
-from cooperative_aio._errors import check_finite
+from cooperative_aio._errors import check_count, check_finite
 from cooperative_aio.offload._failures import SourceClosed
 from cooperative_aio.offload._pulling import Order
 
@@ -260,7 +259,7 @@ class Source(Generic[T]):
 
         Cancellation: loses no value; the generator goes on until this is closed.
         """
-        check_batch_size(n, "n")
+        check_count("n", n)
         if max_seconds is not None:
             check_finite("max_seconds", max_seconds, positive=True)
         return await self._stream.take(Order(n, max_seconds))

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from anyio import CapacityLimiter, to_thread
 
-from cooperative_aio.offload._places import StreamingPlace, check_count
+from cooperative_aio._errors import check_count
+from cooperative_aio.offload._places import StreamingPlace
 from cooperative_aio.offload._pulling import Order, Orders, serve
 from cooperative_aio.offload._streams import Stream, outlast
 
@@ -114,5 +115,5 @@ def threads(limit: int = 40, *, prefetch: int = 4, grace: float = 5.0) -> Thread
         TypeError: An argument is not a number.
         ValueError: An argument is too small.
     """
-    check_count("limit", limit, least=1)
+    check_count("limit", limit)
     return Threads(f"threads({limit})", limit, prefetch, grace)

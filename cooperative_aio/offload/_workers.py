@@ -17,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from typing import Any, Final
 
+from cooperative_aio._errors import check_count
 from cooperative_aio.offload._failures import WorkerDied
 from cooperative_aio.offload._frames import (
     BYE,
@@ -29,7 +30,7 @@ from cooperative_aio.offload._frames import (
     pack_order,
 )
 from cooperative_aio.offload._pickling import dump_call, load_error, load_values
-from cooperative_aio.offload._places import StreamingPlace, check_count
+from cooperative_aio.offload._places import StreamingPlace
 from cooperative_aio.offload._pulling import Order
 from cooperative_aio.offload._streams import Stream, outlast
 from cooperative_aio.offload._worker import identify, run_one
@@ -260,7 +261,7 @@ def count_workers(workers: int | None) -> int:
         ValueError: It is less than 1.
     """
     if workers is not None:
-        check_count("workers", workers, least=1)
+        check_count("workers", workers)
         return workers
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
