@@ -6,7 +6,7 @@ r"""Stream exports and fold sums in an aiohttp server that stays responsive.
     curl 'http://127.0.0.1:8080/total?rows=1000000'                 one number, nothing kept
     printf '1\n2\n3\n' | curl --data-binary @- http://127.0.0.1:8080/total
 
-Needs aiohttp. How it works is told in docs/servers.md.
+Needs aiohttp. How it works is told in docs/how-to/servers.md.
 """
 
 import argparse

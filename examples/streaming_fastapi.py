@@ -6,7 +6,7 @@ r"""Stream exports and fold sums in a FastAPI application that stays responsive.
     curl 'http://127.0.0.1:8000/total?rows=1000000'                 one number, nothing kept
     printf '1\n2\n3\n' | curl --data-binary @- http://127.0.0.1:8000/total
 
-Needs fastapi and uvicorn. How it works is told in docs/servers.md.
+Needs fastapi and uvicorn. How it works is told in docs/how-to/servers.md.
 """
 
 import argparse

@@ -402,7 +402,7 @@ def test_react_takes_any_iterable_of_arguments(argv):
 
 def test_every_test_that_the_table_of_differences_names_exists():
     here = Path(__file__).parent
-    table = (here.parent / "docs" / "from-twisted-time.md").read_text("utf-8")
+    table = (here.parent / "docs" / "coming-from" / "twisted.md").read_text("utf-8")
     named = set(re.findall(r"`(test_\w+)`", table))
     files = [here / name for name in ("test_looping.py", "test_clock.py", "test_calls.py")]
     tests = "".join(file.read_text("utf-8") for file in files)

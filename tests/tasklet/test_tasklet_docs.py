@@ -8,7 +8,7 @@ import pytest
 
 from cooperative_aio.testing import VirtualLoop
 
-PAGE = Path(__file__).parents[2] / "docs" / "tasklets.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "tasklets.md"
 FENCE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 BLOCKS = FENCE.findall(PAGE.read_text(encoding="utf-8"))
 PROGRAMS = [block for block in BLOCKS if "async def main" in block]
