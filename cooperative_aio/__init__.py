@@ -12,6 +12,7 @@ The modules, each of which imports only from those above it:
 `_fairness`        who goes next: the queue that shares time by weight
 `_pacing`          when to compute: `TimeSlice`, and the one pacer that a loop has
 `_source`          what a task steps: an iterator, which others may share
+`_states`          what a task may be doing, and what leads from one to another
 `_task`            `CooperativeTask`: one iterator, its states, its handle
 `_runner`          the engine of a Cooperator: the ready tasks and the tick
 `_cooperator`      `Cooperator`, and the loop's own one

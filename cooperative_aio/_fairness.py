@@ -105,8 +105,7 @@ class FairQueue(Generic[C]):
             self.sum -= competitor._rate * competitor._virtual
         else:
             self._weight = self.sum = 0.0
-        if competitor._queued:
-            self._stale += 1
+        self._stale += 1
         limit = 16 + len(self.ring) // 2 + len(self.ahead) // 2 if self.count else 0
         if self._stale > limit:
             self._drop_stale()

@@ -1,18 +1,7 @@
 """CooperativeTask: one iterator, stepped for its Cooperator, as a future.
 
-What can happen to a task, and what it is then:
-
-=========  ==========================================================
-ready      queued for its next step (or in it)
-paused     `pause()` was called more often than `resume()`
-waiting    suspended on an awaitable that its iterator yielded
-ending     cancelled: CancelledError is on its way, or was thrown and
-           the iterator is still cleaning up
-done       finished, failed, stopped or cancelled
-=========  ==========================================================
-
-A waiting task may be paused as well; it is called waiting until the awaitable is
-done. Every change goes through `_rest` (out of the queue) and `_compete` (into it).
+Its states are those of `_states`. Every change goes through `_rest` (out of the queue),
+`_compete` (into it) and, at last, `_end`.
 """
 
 from __future__ import annotations
@@ -40,6 +29,7 @@ from cooperative_aio._errors import (
 from cooperative_aio._fairness import FairQueue, Group, effective_weight
 from cooperative_aio._pacing import Pacer
 from cooperative_aio._source import Source, describe, is_generator, run_in, strip
+from cooperative_aio._states import State
 
 __all__ = ["ENDED", "PLAIN", "CooperativeTask", "Ended", "Home", "Outcome"]
 
@@ -227,7 +217,7 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         self._given = self._virtual - cpu_time / self._rate
 
     def __repr__(self) -> str:
-        parts = [type(self).__name__, self._word(), f"name={self._name!r}"]
+        parts = [type(self).__name__, self._state_now.value, f"name={self._name!r}"]
         return f"<{' '.join(parts)} {describe(self.iterator)}>"
 
     @property
@@ -235,14 +225,15 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         """The group that it shares the time of, if it has one."""
         return self._group
 
-    def _word(self) -> str:
+    @property
+    def _state_now(self) -> State:
         if self._how is not None:
-            return "cancelled" if self.cancelled() else _WORDS[self._how]
+            return State.CANCELLED if self.cancelled() else _ENDS[self._how]
         if self._must_cancel or self._winding_up:
-            return "ending"
+            return State.ENDING
         if self._waiter is not None:
-            return "waiting"
-        return "paused" if self._pauses else "ready"
+            return State.WAITING
+        return State.PAUSED if self._pauses else State.READY
 
     # Other ways to await it
 
@@ -331,7 +322,7 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         elif self._forgiven:
             self._forgiven -= 1
         else:
-            raise NotPaused(f"cannot resume a {self._word()} task; it is not paused")
+            raise NotPaused(f"cannot resume a {self._state_now.value} task; it is not paused")
 
     def stop(self) -> None:
         """Complete the task with TaskStopped and close its generator.
@@ -416,7 +407,7 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         self._runner.check_caller()
         if self._how is not None:
             remedy = "look at done() first"
-            raise self._how(f"cannot {verb} a {self._word()} task; {remedy}")
+            raise self._how(f"cannot {verb} a {self._state_now.value} task; {remedy}")
 
     # Into the queue and out of it
 
@@ -521,8 +512,7 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         self._rest()
         waiter, self._owns_waiter = self._as_future(awaitable)
         if self._how is not None:  # a coroutine that started at once has stopped the task
-            if self._owns_waiter:
-                waiter.cancel()
+            waiter.cancel()
             return
         self._sole_since = self._source.epoch if self._source.users == 1 else -1
         context = self._runner.the_pacer.context
@@ -680,11 +670,11 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
             pacer.closing = outer
 
 
-_WORDS: Final = {
-    TaskDone: "finished",
-    TaskFailed: "failed",
-    TaskStopped: "stopped",
-    SchedulerStopped: "stopped",
+_ENDS: Final[dict[type[SchedulerError], State]] = {
+    TaskDone: State.FINISHED,
+    TaskFailed: State.FAILED,
+    TaskStopped: State.STOPPED,
+    SchedulerStopped: State.STOPPED,
 }
 
 

@@ -4,6 +4,7 @@ import inspect
 import random
 import sys
 import weakref
+from collections import deque
 
 import pytest
 import uvloop
@@ -512,6 +513,22 @@ class TestWithoutALoop:
         del loop
         gc.collect()
         assert ref() is None
+
+    def test_a_cooperator_that_outlives_its_loop_forgets_who_waited_there(self):
+        loop = Loop()
+
+        async def begin():
+            task = asyncio.create_task(compute(SLICE, []))
+            await until(lambda: waits(task))
+            task._log_destroy_pending = False  # asyncio's warning is not the matter here
+            return get_cooperator(), cooperate(endless(SLICE))
+
+        cooperator, lost = loop.run_until_complete(begin())
+        loop.close()
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            assert runner.run(accumulate([1, 2], cooperator)) == deque([1, 2])
+        assert lost.done()
+        assert cooperator.statistics().ready == 0
 
     def test_an_ended_task_is_not_kept_alive(self):
         async def main():

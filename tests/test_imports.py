@@ -117,6 +117,14 @@ def test_a_name_that_there_is_not_is_an_attribute_error():
         cooperative_aio.no_such_name  # noqa: B018
 
 
+def test_the_names_are_listed_before_they_are_used():
+    program = "import cooperative_aio as c; print(set(c.__all__) <= set(dir(c)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "True\n"
+
+
 def test_importing_the_package_imports_no_extra():
     program = """
 import sys, cooperative_aio
