@@ -8,11 +8,11 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.error_on_missing_interpreters = False  # those that are there will do
-nox.options.sessions = ["lint", "typing", "tests"]
+nox.options.sessions = ["lint", "typing", "tests", "wide", "coverage"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
-# Slow, and at the mercy of the machine: real servers, browsers, worker processes, a cluster.
+# Real servers, browsers, worker processes, a cluster: on one Python, unless asked for.
 WIDE = ["tests/monitor", "tests/servers", "tests/offload"]
 NARROW = [
     "--ignore=tests/monitor",
@@ -62,20 +62,22 @@ def build(session: nox.Session) -> None:
 @nox.session(python=PYTHONS, requires=["build"])
 def tests(session: nox.Session) -> None:
     """Test the wheel (`-P`: not the directory that lies here) on every Python there is."""
-    session.install(wheel(session), *group("test"))
-    session.env["COVERAGE_FILE"] = str(
-        Path(session.cache_dir, f".coverage.{session.python}").resolve()
-    )
-    session.run("coverage", "erase")
-    arguments = session.posargs or NARROW
-    session.run("python", "-P", "-m", "coverage", "run", "-m", "pytest", *arguments)
+    cover(session, *(session.posargs or NARROW))
 
 
-@nox.session(python=PYTHONS, requires=["build"], default=False)
+@nox.session(python=RUNNING, requires=["build"])
 def wide(session: nox.Session) -> None:
     """Test the monitor, the servers and the places to offload to, in several minutes."""
+    cover(session, *(session.posargs or WIDE))
+
+
+def cover(session: nox.Session, *arguments: str) -> None:
+    """Run pytest on the wheel, and write down what is covered."""
     session.install(wheel(session), *group("test"))
-    session.run("python", "-P", "-m", "pytest", *(session.posargs or WIDE))
+    data = Path(session.cache_dir, f".coverage.{session.name}")
+    session.env["COVERAGE_FILE"] = str(data.resolve())
+    session.run("coverage", "erase")
+    session.run("python", "-P", "-m", "coverage", "run", "-m", "pytest", *arguments)
 
 
 @nox.session
