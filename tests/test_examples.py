@@ -21,6 +21,8 @@ from cooperative_aio import get_cooperator
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SERVERS = ["aiohttp_server.py", "fastapi_server.py"]
+TESTS = ["test_with_virtual_time.py", "test_without_sleeping.py"]
+TUTORIAL = ["tutorial_blocked.py", "tutorial_responsive.py", "tutorial_streaming.py"]
 LARGEST = 5_000_000  # takes the servers far longer than any test lasts
 
 
@@ -91,10 +93,10 @@ def test_the_heartbeat_beats_beside_the_work():
     assert re.fullmatch(r"[1-9]\d* numbers searched meanwhile", lines[-2])
 
 
-def test_the_tests_in_virtual_time_pass():
-    example = EXAMPLES / "test_with_virtual_time.py"
+@pytest.mark.parametrize("example", TESTS)
+def test_the_tests_pass(example):
     options = ["-p", "no:cacheprovider", "-c", str(EXAMPLES.parent / "pyproject.toml")]
-    lines = run("-m", "pytest", *options, str(example))
+    lines = run("-m", "pytest", *options, str(EXAMPLES / example))
     assert re.search(r"\d+ passed", lines[-1])
 
 
@@ -211,9 +213,9 @@ async def test_a_question_without_a_number_is_refused(serving):
     assert "below" in text
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
-@pytest.mark.parametrize("example", SERVERS)
-def test_the_server_runs_as_a_program(example):
+@contextlib.contextmanager
+def serving_program(example):
+    """Run a server as a program; give it, its address, and the lines that it prints."""
     command = [*PYTHON, "-u", str(EXAMPLES / example), "--port", "0"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -223,8 +225,96 @@ def test_the_server_runs_as_a_program(example):
             address = next(
                 found[0] for line in lines if (found := re.search(r"http://\S+:\d+", line))
             )
-            assert httpx.get(f"{address}/ping", timeout=30).json() == {"ping": "pong"}
-            process.send_signal(signal.SIGINT)
-            process.wait(30)
+            yield process, address, lines
         finally:
             process.kill()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
+@pytest.mark.parametrize("example", [*SERVERS, *TUTORIAL])
+def test_the_server_runs_as_a_program(example):
+    with serving_program(example) as (process, address, _):
+        assert httpx.get(f"{address}/ping", timeout=30).json() == {"ping": "pong"}
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+# The tutorial
+
+
+def measure(address, *paths):
+    """Return what the tutorial's client says: of pings, and of what it has fetched."""
+    lines = run(str(EXAMPLES / "tutorial_client.py"), "--address", address, *paths)
+    pings, fetched = {}, []
+    for line in lines:
+        if found := re.fullmatch(
+            r"(idle|busy): (\d+) pings, median \S+ ms, longest (\S+) ms", line
+        ):
+            pings[found[1]] = int(found[2]), float(found[3]) / 1000
+        else:
+            found = re.fullmatch(r"(/\S*): first byte after (\S+) s, last after (\S+) s", line)
+            fetched.append((found[1], float(found[2]), float(found[3])))
+    assert pings["idle"][0] > 1
+    return *pings["busy"], fetched
+
+
+def test_the_blocked_server_of_the_tutorial_answers_nobody_while_it_computes():
+    with serving_program("tutorial_blocked.py") as (_, address, _):
+        pings, longest, [(_, _, seconds)] = measure(address)
+    assert pings <= 5
+    assert longest > seconds / 2
+
+
+def test_the_responsive_server_of_the_tutorial_answers_while_it_computes():
+    with serving_program("tutorial_responsive.py") as (_, address, _):
+        pings, longest, [(_, _, seconds)] = measure(address)
+    assert pings > 10
+    assert longest < seconds / 2
+
+
+def test_both_servers_of_the_tutorial_give_the_same_report():
+    reports = []
+    for example in TUTORIAL:
+        with serving_program(example) as (_, address, _):
+            reports.append(httpx.get(f"{address}/report", timeout=60).json())
+    assert reports == [{"loans": 100_000, "interest": reports[0]["interest"]}] * len(TUTORIAL)
+
+
+def test_the_last_server_of_the_tutorial_streams_and_puts_what_is_urgent_first():
+    paths = ["/rows", "/report", "/report?urgent"]
+    with serving_program("tutorial_streaming.py") as (_, address, _):
+        pings, _, fetched = measure(address, *paths)
+        rows = httpx.get(f"{address}/rows", timeout=60).text.splitlines()
+    assert pings > 10
+    assert [path for path, _, _ in fetched] == paths
+    (_, first, last), (_, _, report), (_, _, urgent) = fetched
+    assert first < last / 2
+    assert urgent < report
+    assert [line.split(",")[0] for line in rows] == [str(loan) for loan in range(100_000)]
+
+
+def test_the_last_server_of_the_tutorial_computes_no_more_for_a_client_that_left():
+    with serving_program("tutorial_streaming.py") as (_, address, lines):
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(f"{address}/report", timeout=0.3)
+        computed = next(
+            int(found[1])
+            for line in lines
+            if (found := re.fullmatch(r"computed (\d+) of 100000 loans\n", line))
+        )
+        assert 0 < computed < 100_000
+
+
+def test_the_client_of_the_tutorial_asks_for_a_server_if_there_is_none():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        done = subprocess.run(
+            [*PYTHON, str(EXAMPLES / "tutorial_client.py"), "--address", address],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.endswith("(is the right server running?)\n")
