@@ -2,13 +2,11 @@ import asyncio
 import contextvars
 import gc
 import logging
-import re
 import signal
 import subprocess
 import sys
 import textwrap
 import weakref
-from pathlib import Path
 
 import pytest
 
@@ -395,16 +393,3 @@ def test_react_takes_any_iterable_of_arguments(argv):
     with pytest.raises(SystemExit):
         react(main, argv)
     assert seen == [("x",)]
-
-
-# --- the table of differences -----------------------------------------------------------
-
-
-def test_every_test_that_the_table_of_differences_names_exists():
-    here = Path(__file__).parent
-    table = (here.parent / "docs" / "coming-from" / "twisted.md").read_text("utf-8")
-    named = set(re.findall(r"`(test_\w+)`", table))
-    files = [here / name for name in ("test_looping.py", "test_clock.py", "test_calls.py")]
-    tests = "".join(file.read_text("utf-8") for file in files)
-    assert len(named) > 30
-    assert named <= set(re.findall(r"^(?:async )?def (test_\w+)", tests, re.MULTILINE))
