@@ -11,6 +11,8 @@ import argparse
 import asyncio
 import datetime as dt
 import gc
+import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -23,6 +25,12 @@ from typing import Any, Self
 
 Samples = list[float]
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+# Whose versions matter to the numbers, where they are installed
+DISTRIBUTIONS = (
+    *("cooperative_aio", "aiohttp", "distributed", "fastapi"),
+    *("spdl", "Twisted", "uvicorn", "uvloop"),
+)
 
 CHILD = "--child"  # the first argument of a script that is to serve its parent
 CHILD_LIFE = 600.0  # seconds after which a child ends, whatever its parent does
@@ -44,6 +52,15 @@ def machine() -> str:
         f" (load {os.getloadavg()[0]:.1f}),"
         f" {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC"
     )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what is measured, or measures."""
+    return {
+        name: importlib.metadata.version(name)
+        for name in DISTRIBUTIONS
+        if importlib.util.find_spec(name.lower()) is not None
+    }
 
 
 class Report:
@@ -141,6 +158,7 @@ class Report:
         return {
             "title": self._title,
             "machine": self._machine,
+            "versions": versions(),
             "cases": {
                 what: {"unit": unit, "median": statistics.median(samples), "samples": samples}
                 for what, (samples, unit) in self._cases.items()

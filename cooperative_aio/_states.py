@@ -44,6 +44,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[str, State]]] = {
         "yields an awaitable": State.WAITING,
         "returns": State.FINISHED,
         "raises": State.FAILED,
+        "raises CancelledError": State.CANCELLED,
         "pause()": State.PAUSED,
         "stop()": State.STOPPED,
         "cancel()": State.ENDING,

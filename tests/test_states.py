@@ -1,6 +1,7 @@
 """The table of a task's states and events holds: each entry is gone through here."""
 
 import asyncio
+import contextlib
 
 import pytest
 from core_support import Stepwise, turns
@@ -20,41 +21,19 @@ class Puppet:
 
     def _body(self):
         while True:
-            try:
-                yield from self._obey()
-            except asyncio.CancelledError:
-                yield from self._obey()
-
-    def _obey(self):
-        order = self.orders.pop(0) if self.orders else "yields a value"
-        if order == "raises":
-            raise LookupError(order)
-        if order == "raises CancelledError":
-            raise asyncio.CancelledError
-        if order == "returns":
-            raise Over
-        yield self.future if order == "yields an awaitable" else None
-
-
-class Over(Exception):
-    """End the puppet by a `return`."""
-
-
-def returning(body):
-    """Return where the generator raises Over."""
-    try:
-        yield from body
-    except Over:
-        return
-
-
-class ReturningPuppet(Puppet):
-    def _body(self):
-        return (yield from returning(super()._body()))
+            order = self.orders.pop(0) if self.orders else "yields a value"
+            if order == "returns":
+                return
+            if order == "raises":
+                raise LookupError(order)
+            if order == "raises CancelledError":
+                raise asyncio.CancelledError
+            with contextlib.suppress(asyncio.CancelledError):
+                yield self.future if order == "yields an awaitable" else None
 
 
 async def bring_into(state):
-    puppet = ReturningPuppet()
+    puppet = Puppet()
     if state is State.PAUSED:
         puppet.task.pause()
     elif state is State.WAITING:
