@@ -88,7 +88,7 @@ def means(request, monkeypatch):
         monkeypatch.delattr(os, "pidfd_open")
     elif request.param == "refused":
 
-        def missing(_pid):
+        def missing(*_):
             raise OSError(errno.ENOSYS, "not implemented")
 
         monkeypatch.setattr(os, "pidfd_open", missing)
