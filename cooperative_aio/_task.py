@@ -17,6 +17,7 @@ from contextvars import Context, copy_context
 from types import GeneratorType, NoneType
 from typing import Any, Final, Generic, NoReturn, Protocol, TypeGuard, TypeVar
 
+from cooperative_aio._call_graph import Frames, note_awaited, note_not_awaited
 from cooperative_aio._errors import (
     NotPaused,
     SchedulerError,
@@ -234,6 +235,14 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         if self._waiter is not None:
             return State.WAITING
         return State.PAUSED if self._pauses else State.READY
+
+    def get_coro(self) -> Frames | None:
+        """Return what asyncio's call graphs show of a generator; None for other iterators.
+
+        It has `cr_frame` and `cr_await`, as a coroutine has, and cannot be awaited.
+        """
+        iterator = self.iterator
+        return Frames(iterator) if isinstance(iterator, GeneratorType) else None
 
     # Other ways to await it
 
@@ -522,6 +531,7 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
             waiter, self._owns_waiter = self._failed_future(strip(error)), True
             waiter.add_done_callback(self._woken, context=context)
         self._waiter = waiter
+        note_awaited(waiter, self)
         self._runner.waiting += 1
         if self._must_cancel and waiter.cancel(self._message):
             self._must_cancel = False
@@ -554,6 +564,7 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         if self._waiter is not waiter:
             return  # the task lost interest when this had been scheduled already
         self._waiter = None
+        note_not_awaited(waiter, self)
         self._runner.waiting -= 1
         error = _exception_of(waiter)
         if error is not None:
@@ -596,6 +607,7 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
             self._runner.waiting -= 1
+            note_not_awaited(waiter, self)
             waiter.remove_done_callback(self._woken)
             if self._owns_waiter and not waiter.cancel():
                 _exception_of(waiter)  # it was ours: nobody else will look at it
