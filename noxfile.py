@@ -8,7 +8,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.error_on_missing_interpreters = False  # those that are there will do
-nox.options.sessions = ["lint", "typing", "tests", "wide", "coverage"]
+nox.options.sessions = ["lint", "typing", "tests", "wide", "coverage", "docs"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -97,10 +97,25 @@ def lowest(session: nox.Session) -> None:
     session.run("python", "-P", "-m", "pytest", *(session.posargs or NARROW))
 
 
+@nox.session(requires=["build"])
+def docs(session: nox.Session) -> None:
+    """Make a site of docs, in docs/_build/html; what Sphinx warns of is an error."""
+    session.install(wheel(session), *group("docs"))
+    site = Path("docs", "_build", "html")
+    shutil.rmtree(site, ignore_errors=True)
+    session.run("python", "-P", "-m", "sphinx", "-E", "-W", "docs", str(site))
+    session.log(f"the site begins with {site / 'index.html'}")
+
+
 @nox.session(requires=["build"], default=False)
 def bench(session: nox.Session) -> None:
-    """Measure, one benchmark after the other, or those that are named."""
+    """Measure, one benchmark after the other, or those that are named; draw the charts."""
     session.install(wheel(session), *group("bench"))
-    scripts = [str(path) for path in sorted(Path("benchmarks").glob("[!_]*.py"))]
-    for script in session.posargs or scripts:
-        session.run("python", script)
+    results = Path(session.cache_dir, "bench").resolve()
+    shutil.rmtree(results, ignore_errors=True)
+    results.mkdir(parents=True)
+    scripts = {*Path("benchmarks").glob("[!_]*.py")} - {Path("benchmarks/charts.py")}
+    for script in session.posargs or sorted(map(str, scripts)):
+        session.run("python", script, "--json", str(results / f"{Path(script).stem}.json"))
+    session.run("python", "benchmarks/charts.py", str(results), str(results))
+    session.log(f"the numbers and the charts are in {results}")

@@ -9,10 +9,10 @@ The modules, each of which imports only from those above it:
 
 ================== ==================================================================
 `_errors`          every exception, and the checks that arguments go through
-`_call_graph`      what asyncio's call graphs need to know of a task
 `_fairness`        who goes next: the queue that shares time by weight
 `_pacing`          when to compute: `TimeSlice`, and the one pacer that a loop has
 `_source`          what a task steps: an iterator, which others may share
+`_call_graph`      what asyncio's call graphs need to know of a task
 `_states`          what a task may be doing, and what leads from one to another
 `_task`            `CooperativeTask`: one iterator, its states, its handle
 `_runner`          the engine of a Cooperator: the ready tasks and the tick

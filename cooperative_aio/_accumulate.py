@@ -78,11 +78,28 @@ class BatchSource(Protocol[T_co]):
     """
 
     async def next_batch(self, n: int, max_seconds: float | None = None) -> Sequence[T_co]:
-        """Return up to `n` values; an empty sequence when there are no more."""
+        """Return up to `n` values; an empty sequence when there are no more.
+
+        Args:
+            n: The number of values at most, at least 1.
+            max_seconds: After how many seconds to return what there is, if there is
+                something; None to wait for `n` values.
+
+        Raises:
+            BaseException: Whatever went wrong; it reaches who accumulates.
+
+        Cancellation: nobody waits for the batch any more; `close()` or `abandon()` follows.
+        """
         ...
 
     async def close(self) -> None:
-        """Give up what the values come from; also called after the last batch."""
+        """Give up what the values come from; also called after the last batch.
+
+        Raises:
+            BaseException: Whatever went wrong; it reaches who accumulates.
+
+        Cancellation: what the values come from is to be given up all the same.
+        """
 
 
 async def accumulate(

@@ -152,6 +152,9 @@ class Batches(AsyncIterator[list[T]]):
     It is an asynchronous iterator and context manager. The generator behind it is
     closed when it has come to its end or failed, by `aclose()`, on leaving the
     context, and when the last reference to this is dropped.
+
+    Cancellation: while a batch is waited for, it throws CancelledError into the
+    generator; leaving the context closes the generator.
     """
 
     def __init__(
@@ -175,7 +178,10 @@ class Batches(AsyncIterator[list[T]]):
 
         Raises:
             StopAsyncIteration: The iterable has come to its end, or this was closed.
+            TypeError: As for `accumulate`; what was given is looked at with the first batch.
+            ValueError: As for `accumulate`.
             RuntimeError: Another coroutine is waiting for a batch.
+            SchedulerFull: The Cooperator has `max_tasks` unfinished tasks.
             SchedulerStopped: The Cooperator was stopped.
             BaseException: Whatever the iterable raised, after the last batch.
 
@@ -295,6 +301,9 @@ def batches(
     Raises:
         TypeError: `max_batch_size` is not an integer, or `max_seconds` not a number.
         ValueError: One of them is too small.
+
+    Cancellation: nothing is waited for here; what it does to who waits for a batch is
+    said of `Batches`.
     """
     check_count("max_batch_size", max_batch_size)
     if max_seconds is not None:

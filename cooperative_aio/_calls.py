@@ -237,6 +237,7 @@ def defer_later(
     Raises:
         TypeError: The delay is not a number, or `f` not callable.
         ValueError: The delay is negative, nan or infinite.
+        RuntimeError: No loop is running in this thread, and the clock is no loop either.
 
     Cancellation:
         Cancelling the future takes the call off the clock; while what the function

@@ -177,6 +177,8 @@ class ClockHandle:
                 call earlier; `reset` does that here.
 
         Raises:
+            TypeError: Seconds is no number.
+            ValueError: Seconds is negative, nan or infinite.
             RuntimeError: The call was already made or cancelled.
         """
         self._move("delay", self._when + check_finite("seconds", seconds, positive=False))
@@ -188,6 +190,8 @@ class ClockHandle:
             seconds: The seconds from the Clock's present time.
 
         Raises:
+            TypeError: Seconds is no number.
+            ValueError: Seconds is negative, nan or infinite.
             RuntimeError: The call was already made or cancelled.
         """
         self._move(
@@ -224,6 +228,10 @@ class Clock:
 
     Args:
         start: The time to begin with, in seconds.
+
+    Raises:
+        TypeError: The time is no number.
+        ValueError: The time is nan or infinite.
     """
 
     def __init__(self, start: float = 0.0) -> None:
@@ -251,6 +259,9 @@ class Clock:
             callback: What to call.
             *args: What to call it with.
             context: The context to call it in; a copy of the current one if None.
+
+        Raises:
+            TypeError: The callback is not callable.
         """
         return self.call_at(self._now, callback, *args, context=context)
 
@@ -271,7 +282,7 @@ class Clock:
             context: The context to call it in; a copy of the current one if None.
 
         Raises:
-            TypeError: The delay is no number.
+            TypeError: The delay is no number, or the callback not callable.
             ValueError: The delay is negative, nan or infinite.
         """
         when = self._now + check_finite("delay", delay, positive=False)
@@ -294,7 +305,7 @@ class Clock:
             context: The context to call it in; a copy of the current one if None.
 
         Raises:
-            TypeError: The instant is no number.
+            TypeError: The instant is no number, or the callback not callable.
             ValueError: The instant is nan or infinite.
         """
         handle = ClockHandle(self, finite_instant("when", when), callback, args, context)
@@ -312,9 +323,10 @@ class Clock:
         a real loop. Twisted's Clock has nothing like it.
 
         Args:
-            seconds: How long the work is to have taken.
+            seconds: How long the work is to have taken, in seconds.
 
         Raises:
+            TypeError: Seconds is no number.
             ValueError: Seconds is negative, nan or infinite.
         """
         self._now += check_finite("seconds", seconds, positive=False)
@@ -330,6 +342,7 @@ class Clock:
             seconds: How far to move, in seconds; 0 makes what is due now.
 
         Raises:
+            TypeError: Seconds is no number.
             ValueError: Seconds is negative (time never runs backwards), nan or infinite.
             RuntimeError: A million calls were made at one instant without end.
         """
@@ -354,6 +367,11 @@ class Clock:
 
         Args:
             timings: How far to move each time, in seconds.
+
+        Raises:
+            TypeError: As for `advance`.
+            ValueError: As for `advance`.
+            RuntimeError: As for `advance`.
         """
         for seconds in timings:
             self.advance(seconds)

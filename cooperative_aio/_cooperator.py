@@ -73,6 +73,9 @@ class Cooperator:
     stands back in between until the loop has been quiet. CPU time is shared, not
     steps; `stop()` forgets no task; generators are closed.
 
+    `async with` owns the tasks: leaving it waits for them, as `drain()` does, and then
+    stops the Cooperator.
+
     Args:
         termination_predicate_factory: Called at the start of each tick; returns a
             predicate that is asked after every step and ends the tick when true.
@@ -91,6 +94,9 @@ class Cooperator:
         TypeError: An argument is of the wrong kind.
         ValueError: A number is out of range, or both a time slice and a
             termination predicate are given.
+
+    Cancellation: leaving `async with` by one, or being cancelled while that waits for the
+    tasks, stops the Cooperator at once.
     """
 
     def __init__(
@@ -195,6 +201,9 @@ class Cooperator:
                 touched.
             RuntimeError: No loop is running in this thread, or the Cooperator has
                 unfinished tasks on another.
+
+        Cancellation: awaiting the task and being cancelled cancels it: see
+        `CooperativeTask.cancel`.
         """
         return self._make_task(CooperativeTask, iterator, name, weight, context, group)
 
@@ -248,6 +257,7 @@ class Cooperator:
         Raises:
             TypeError: Not an iterator, or not a future.
             ValueError: `done_future` is done already.
+            SchedulerFull: As for `cooperate`.
             RuntimeError: As for `cooperate`.
 
         Cancellation: cancelling the future leaves the task alone.
@@ -326,7 +336,7 @@ class Cooperator:
         """End every unfinished task with SchedulerStopped, and refuse new ones.
 
         The tasks' generators are closed when this returns (that of the task that
-        calls it, when its step ends). Twisted's forgets all tasks but one.
+        calls it, when its step ends). Twisted's forgets every second one of them.
 
         Raises:
             RuntimeError: It has unfinished tasks on another loop.
@@ -456,6 +466,9 @@ def cooperate(
         TypeError: Not an iterator; the message says what to use instead.
         ValueError: The weight is not a finite number above 0.
         RuntimeError: No loop is running in this thread.
+
+    Cancellation: awaiting the task and being cancelled cancels it: see
+    `CooperativeTask.cancel`.
     """
     return get_cooperator().cooperate(
         iterator, name=name, weight=weight, context=context, group=group

@@ -34,7 +34,7 @@ class SchedulerFull(SchedulerError):
 class AccumulationTooLarge(SchedulerError):
     """Say that an accumulation has reached `max_items` or `max_bytes`.
 
-    Args:
+    Attributes:
         limit: What must not be passed, as text.
         count: The number of values that were collected until then, and dropped.
     """

@@ -209,6 +209,9 @@ class LoopingCall(Generic[P]):
             f: What to call.
             *args: What to call it with, after the number.
             **kwargs: What to call it with, by name.
+
+        Raises:
+            TypeError: `f` is not callable.
         """
         call: LoopingCall[P] = cls(f, *args, **kwargs)  # type: ignore[arg-type]
         call._counting = True
@@ -237,7 +240,10 @@ class LoopingCall(Generic[P]):
     def clock(self) -> TimeSource:
         """What tells the time and makes the calls: the running loop, unless it was set.
 
-        Any object with `time()` and `call_later()` will do. Cannot be set while running.
+        Any object with `time()` and `call_later()` will do.
+
+        Raises:
+            RuntimeError: Set while running; or asked for without one and without a loop.
         """
         return asyncio.get_running_loop() if self._clock is None else self._clock
 
@@ -264,6 +270,10 @@ class LoopingCall(Generic[P]):
         of the last call (or at the start, before the first), and the next call is at the
         first instant of the new grid that has not passed. Twisted's waits for the next
         call of the old grid and keeps its origin.
+
+        Raises:
+            TypeError: What it is set to is not a number.
+            ValueError: What it is set to is negative, nan or infinite.
         """
         return self._interval
 

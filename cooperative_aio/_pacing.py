@@ -50,7 +50,7 @@ class TimeSlice:
     """Say how long to compute at a time, and how politely to wait in between.
 
     Args:
-        seconds: The length of a slice. A single step may outlast it.
+        seconds: How many seconds a slice lasts. A single step may outlast it.
         max_wait: How many seconds to stand back at most, on a loop that is never
             quiet (and half of that from the second time in a row on). More favours
             the requests, less the computing; 0 takes a slice on every turn of the

@@ -8,17 +8,17 @@
 Needs `cooperative-aio[opentelemetry]`, and an SDK and an exporter to see something.
 All instruments have the attribute `cooperator` but the lag, which is the loop's:
 
-================================== ====================================================
-`cooperative_aio.tasks`            unfinished tasks, by `state`
-`cooperative_aio.steps`            steps that tasks have taken
-`cooperative_aio.ticks`            turns of the loop in which they were taken
-`cooperative_aio.cpu_time`         seconds that they took
-`cooperative_aio.longest_tick`     seconds of the longest turn
-`cooperative_aio.longest_step`     seconds of the longest step
-`cooperative_aio.labelled.tasks`   unfinished tasks, by a `label` of your own
-`cooperative_aio.labelled.cpu_time` seconds that these have taken
-`cooperative_aio.loop.lag`         histogram of how late callbacks are, in seconds
-================================== ====================================================
+==================================== ==================================================
+`cooperative_aio.tasks`              unfinished tasks, by `state`
+`cooperative_aio.steps`              steps that tasks have taken
+`cooperative_aio.ticks`              turns of the loop in which they were taken
+`cooperative_aio.cpu_time`           seconds that they took
+`cooperative_aio.longest_tick`       seconds of the longest turn
+`cooperative_aio.longest_step`       seconds of the longest step
+`cooperative_aio.labelled.tasks`     unfinished tasks, by a `label` of your own
+`cooperative_aio.labelled.cpu_time`  seconds that these have taken
+`cooperative_aio.loop.lag`           histogram of how late callbacks are, in seconds
+==================================== ==================================================
 """
 
 from __future__ import annotations

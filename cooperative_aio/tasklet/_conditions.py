@@ -39,11 +39,18 @@ class WaitCondition:
 
         Each call is followed by one of `disarm` before the next. An error raised here
         is raised at the tasklet's `yield`.
+
+        Raises:
+            NotImplementedError: A subclass does not define it.
         """
         raise NotImplementedError(f"{type(self).__name__} must define arm(tasklet)")
 
     def disarm(self) -> None:
-        """Stop watching and let go of everything; called by the tasklet."""
+        """Stop watching and let go of everything; called by the tasklet.
+
+        Raises:
+            NotImplementedError: A subclass does not define it.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define disarm()")
 
     def deliver(self) -> object:

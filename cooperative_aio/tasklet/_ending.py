@@ -36,7 +36,7 @@ class Joinable(asyncio.Future[R]):
 
     @property
     def state(self) -> State:
-        """What the tasklet is doing, one of the STATE_ constants."""
+        """What the tasklet is doing: `STATE_RUNNING` or one of the others."""
         return self._now
 
     def _move(self, new: State) -> None:
@@ -80,6 +80,9 @@ class Joinable(asyncio.Future[R]):
 
         Returns:
             A handle for `remove_join_callback`.
+
+        Raises:
+            RuntimeError: The tasklet has ended, and so has its loop.
         """
         handle = next(_handles)
         context = contextvars.copy_context()

@@ -58,6 +58,10 @@ class WaitForTasklet(_Completion, Generic[T]):
 
     Args:
         tasklet: The one to join; it may have ended already.
+
+    Raises:
+        TypeError: It is no tasklet. One that waits for itself, or is of another loop, is a
+            RuntimeError at the `yield`.
     """
 
     def __init__(self, tasklet: Tasklet[T]) -> None:
@@ -92,6 +96,10 @@ class WaitForAwaitable(_Completion, Generic[T]):
 
     Args:
         awaitable: A future, a coroutine, or anything with `__await__`.
+
+    Raises:
+        TypeError: It is not awaitable. A future of another loop is a RuntimeError at the
+            `yield`.
     """
 
     def __init__(self, awaitable: Awaitable[T]) -> None:

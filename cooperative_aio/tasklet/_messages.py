@@ -24,6 +24,9 @@ class Message:
         dest: The tasklet to receive it.
         value: Anything.
         sender: The tasklet that sent it.
+
+    Raises:
+        TypeError: The name is no string, or `dest` or `sender` no tasklet.
     """
 
     ACCEPT: ClassVar[int] = 0
@@ -63,6 +66,9 @@ class WaitForMessages(WaitCondition):
         accept: A name, or names, to receive.
         defer: A name, or names, to keep for later.
         discard: A name, or names, to drop.
+
+    Raises:
+        TypeError: A name is no string.
     """
 
     def __init__(

@@ -16,14 +16,28 @@ P = ParamSpec("P")
 
 
 def run(gen: Generator[Any, Any, R]) -> Tasklet[R]:
-    """Run a generator as a tasklet: `Tasklet(gen)`."""
+    """Run a generator as a tasklet: `Tasklet(gen)`.
+
+    Raises:
+        TypeError: `gen` is not a generator.
+        RuntimeError: No loop is running.
+
+    Cancellation: awaiting the tasklet and being cancelled cancels it.
+    """
     return Tasklet(gen)
 
 
 def task(function: Callable[P, Generator[Any, Any, R]]) -> Callable[P, Tasklet[R]]:
     """Make a generator function start a tasklet when it is called.
 
-    As in Kiwi; new here: it works on methods too.
+    As in Kiwi; new here: it works on methods too. The function itself may be anything:
+    what is said below happens when it is called.
+
+    Raises:
+        TypeError: The function does not return a generator.
+        RuntimeError: No loop is running.
+
+    Cancellation: awaiting the tasklet and being cancelled cancels it.
     """
 
     @functools.wraps(function)

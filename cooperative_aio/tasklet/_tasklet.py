@@ -81,7 +81,11 @@ class Tasklet(Joinable[R]):
             self._begin()
 
     def run(self) -> Generator[Any, Any, R]:
-        """Be the generator; to be defined by a subclass that is given none."""
+        """Be the generator; to be defined by a subclass that is given none.
+
+        Raises:
+            NotImplementedError: It is not defined.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define run() or be given gen")
 
     def start(self) -> None:

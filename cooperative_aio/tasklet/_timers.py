@@ -22,6 +22,10 @@ class WaitForTimeout(Watch):
 
     Args:
         timeout: How long to wait, in milliseconds.
+
+    Raises:
+        TypeError: `timeout` is no number.
+        ValueError: `timeout` is negative, nan or infinite.
     """
 
     coalesces = True

@@ -51,7 +51,11 @@ class ManualScheduler:
         return f"<{type(self).__name__} {len(self._pending)} pending>"
 
     def __call__(self, callback: Callable[[], object], /) -> ManualCall:
-        """Schedule a call: what a Cooperator does with its scheduler."""
+        """Schedule a call: what a Cooperator does with its scheduler.
+
+        Raises:
+            TypeError: The callback is not callable.
+        """
         if not callable(callback):
             raise TypeError(f"callback must be callable, got {callback!r}")
         call = ManualCall(callback, self._pending)

@@ -224,7 +224,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Say that the work being done takes time.
 
         Args:
-            seconds: How long it takes, at least 0; time moves by that much at once.
+            seconds: How long it takes, in seconds, at least 0; time moves by that much at
+                once.
 
         Raises:
             TypeError: Seconds is not a number.
@@ -294,6 +295,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Future[T]:
         """Run a function in a thread or process, for which jumps wait in real time.
 
+        Raises:
+            RuntimeError: The loop is closed, or its executor was shut down.
+
         Cancellation:
             Cancels the returned future; a function already running goes on.
         """
@@ -325,9 +329,10 @@ def spend(seconds: float) -> None:
     """Say that the step being made takes time on the running VirtualLoop.
 
     Args:
-        seconds: How long it takes, at least 0.
+        seconds: How long it takes, in seconds, at least 0.
 
     Raises:
+        TypeError: Seconds is not a number.
         RuntimeError: No loop is running, or one on real time.
         ValueError: Seconds is negative, nan or infinite.
     """
@@ -352,7 +357,11 @@ def virtual_time(function: Callable[..., Any] | None = None, /, **options: float
 
     Args:
         function: The coroutine function.
-        **options: What VirtualLoop takes.
+        **options: What VirtualLoop takes; all of it is in seconds.
+
+    Raises:
+        TypeError: As for VirtualLoop, when the function is called.
+        ValueError: As for VirtualLoop, when the function is called.
     """
     if function is None:
         return functools.partial(_in_virtual_time, options)
