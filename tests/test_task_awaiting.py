@@ -320,6 +320,26 @@ class TestYieldedAwaitables:
         await turns()
         assert outcome(task) is TaskStopped
 
+    @on_both_loops
+    async def test_a_task_factory_may_stop_the_task(self):
+        cooperator = Stepwise()
+        loop = asyncio.get_running_loop()
+
+        async def never():
+            """Be never begun."""
+
+        def stop_first(loop, coroutine, **options):
+            task.stop()
+            return asyncio.Task(coroutine, loop=loop, **options)
+
+        loop.set_task_factory(stop_first)
+        task = cooperator.cooperate(collect([], never()))
+        cooperator.ticks.tick()
+        loop.set_task_factory(None)
+        await turns()
+        assert outcome(task) is TaskStopped
+        assert (cooperator.tasks, cooperator.ticks.pending) == ((), [])
+
     @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
     @pytest.mark.parametrize("operation", ["nothing", "stop", "cancel", "pause"])
     def test_a_coroutine_that_runs_eagerly_may_do_to_its_task_what_it_likes(self, operation):
