@@ -1,8 +1,10 @@
 """How fast do values come back from elsewhere, and does the loop notice?
 
-The generator takes about 1 microsecond a step. Its speed alone, in a process of its own, is
-what all are compared with. Peers: `run_in_executor(ProcessPoolExecutor)`, which returns
-everything at the end, and spdl's `iterate_in_subprocess`, where it is installed.
+A step of the generator takes about 1 microsecond: before anything else, a process of its own
+measures how many turns of a loop that is here, and all have that many. The speed of the
+generator alone, in that process, is what all are compared with. Peers:
+`run_in_executor(ProcessPoolExecutor)`, which returns everything at the end, and spdl's
+`iterate_in_subprocess`, where it is installed.
 
     python benchmarks/offload.py [--quick] [--json FILE]
 """
@@ -14,13 +16,14 @@ import contextlib
 import importlib.util
 import logging
 import multiprocessing
+import selectors
 import statistics
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from _common import Report, interleave, parse_arguments
 
@@ -29,25 +32,38 @@ from cooperative_aio import accumulate, batches, offload
 BATCH = 1000
 
 
-def floats(count: int) -> Iterator[float]:
+class Job(NamedTuple):
+    """What `floats` is to do."""
+
+    count: int
+    turns: int  # of a loop, in each step
+
+
+def floats(job: Job) -> Iterator[float]:
     """Yield floats, one in about a microsecond."""
     value = 1.0
-    for _ in range(count):
-        for _ in range(28):
+    for _ in range(job.count):
+        for _ in range(job.turns):
             value = value * 1.0000001 + 0.5
         yield value
 
 
-def alone(count: int) -> float:
-    """Return how long the generator takes by itself, in seconds."""
+def alone(job: Job) -> float:
+    """Return how long a step takes when nobody wants the values, in microseconds."""
     began = time.perf_counter()
-    for _ in floats(count):
+    for _ in floats(job):
         pass
-    return time.perf_counter() - began
+    return (time.perf_counter() - began) / job.count * 1e6
 
 
-def all_at_once(count: int) -> list[float]:
-    return list(floats(count))
+def calibrate() -> int:
+    """Return how many turns make a step take 1 microsecond."""
+    few, many = (min(alone(Job(10_000, turns)) for _ in range(20)) for turns in (0, 50))
+    return max(1, round(50 * (1 - few) / (many - few)))
+
+
+def all_at_once(job: Job) -> list[float]:
+    return list(floats(job))
 
 
 def nothing() -> Iterator[int]:
@@ -69,33 +85,32 @@ def memory() -> Iterator[float]:
 # What is measured: each returns microseconds per value
 
 
-async def stream(place: Any, count: int, size: int = BATCH) -> float:
+async def stream(place: Any, job: Job, size: int = BATCH) -> float:
     began = time.perf_counter()
     got = 0
-    async for batch in batches(size, place.open(floats, count)):
+    async for batch in batches(size, place.open(floats, job)):
         got += len(batch)
-    if got != count:
+    if got != job.count:
         raise AssertionError(got)
-    return (time.perf_counter() - began) / count * 1e6
+    return (time.perf_counter() - began) / job.count * 1e6
 
 
-async def at_the_end(pool: ProcessPoolExecutor, count: int) -> float:
+async def at_the_end(pool: ProcessPoolExecutor, job: Job) -> float:
     began = time.perf_counter()
-    await asyncio.get_running_loop().run_in_executor(pool, all_at_once, count)
-    return (time.perf_counter() - began) / count * 1e6
+    await asyncio.get_running_loop().run_in_executor(pool, all_at_once, job)
+    return (time.perf_counter() - began) / job.count * 1e6
 
 
-async def in_place(pool: ProcessPoolExecutor, count: int) -> float:
-    seconds = await asyncio.get_running_loop().run_in_executor(pool, alone, count)
-    return seconds / count * 1e6
+async def in_place(pool: ProcessPoolExecutor, job: Job) -> float:
+    return await asyncio.get_running_loop().run_in_executor(pool, alone, job)
 
 
-async def spdl(count: int) -> float:
+async def spdl(job: Job) -> float:
     from spdl.pipeline import iterate_in_subprocess  # noqa: PLC0415
 
     def consume() -> float:
         iterable = iterate_in_subprocess(
-            partial(floats, count), buffer_size=BATCH, timeout=60, mp_context="spawn"
+            partial(floats, job), buffer_size=BATCH, timeout=60, mp_context="spawn"
         )
         iterator = iter(iterable)
         next(iterator)
@@ -106,18 +121,27 @@ async def spdl(count: int) -> float:
     return await asyncio.to_thread(consume)
 
 
-async def together(place: Any, count: int, jobs: int) -> float:
+async def together(place: Any, *jobs: Job) -> float:
     """Return microseconds per value of several jobs at the same time."""
     began = time.perf_counter()
-    await asyncio.gather(*(stream(place, count) for _ in range(jobs)))
-    return (time.perf_counter() - began) / count / jobs * 1e6
+    await asyncio.gather(*(stream(place, job) for job in jobs))
+    return (time.perf_counter() - began) / sum(job.count for job in jobs) * 1e6
 
 
-async def plain_together(pool: ProcessPoolExecutor, count: int, jobs: int) -> float:
+async def plain_together(pool: ProcessPoolExecutor, *jobs: Job) -> float:
     """Return the same without any values coming back: what the machine can do."""
     began = time.perf_counter()
-    await asyncio.gather(*(in_place(pool, count) for _ in range(jobs)))
-    return (time.perf_counter() - began) / count / jobs * 1e6
+    await asyncio.gather(*(in_place(pool, job) for job in jobs))
+    return (time.perf_counter() - began) / sum(job.count for job in jobs) * 1e6
+
+
+def exact_loop() -> asyncio.AbstractEventLoop:
+    """Make a loop that waits by `select`, which knows microseconds.
+
+    `epoll` rounds up to milliseconds: whenever anything else has woken the loop, a timer is
+    late by up to one, however idle the machine is.
+    """
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 async def lateness(seconds: float) -> float:
@@ -204,34 +228,34 @@ async def places(processes: int) -> AsyncGenerator[dict[str, Any], None]:
 Cases = dict[str, Callable[[], Awaitable[float]]]
 
 
-def speed(made: dict[str, Any], pool: ProcessPoolExecutor, count: int) -> Cases:
+def speed(made: dict[str, Any], pool: ProcessPoolExecutor, job: Job) -> Cases:
     cases: Cases = {
-        "alone": partial(in_place, pool, count),
-        **{name: partial(stream, place, count) for name, place in made.items()},
-        "processes, batches of 100": partial(stream, made["processes"], count, 100),
-        "run_in_executor": partial(at_the_end, pool, count),
+        "alone": partial(in_place, pool, job),
+        **{name: partial(stream, place, job) for name, place in made.items()},
+        "processes, batches of 100": partial(stream, made["processes"], job, 100),
+        "run_in_executor": partial(at_the_end, pool, job),
     }
     if importlib.util.find_spec("spdl"):
-        cases["spdl, item by item"] = partial(spdl, count // 10)
+        cases["spdl, item by item"] = partial(spdl, job._replace(count=job.count // 10))
     return cases
 
 
-def scaling(place: Any, pool: ProcessPoolExecutor, count: int) -> Cases:
+def scaling(place: Any, pool: ProcessPoolExecutor, job: Job) -> Cases:
     return {
-        "one job": partial(together, place, count, 1),
-        "two jobs": partial(together, place, count, 2),
-        "one job, no values": partial(plain_together, pool, count, 1),
-        "two jobs, no values": partial(plain_together, pool, count, 2),
+        "one job": partial(together, place, job),
+        "two jobs": partial(together, place, job, job),
+        "one job, no values": partial(plain_together, pool, job),
+        "two jobs, no values": partial(plain_together, pool, job, job),
     }
 
 
-def latency(place: Any, pool: ProcessPoolExecutor, count: int, seconds: float) -> Cases:
+def latency(place: Any, pool: ProcessPoolExecutor, job: Job, seconds: float) -> Cases:
     works: dict[str, Callable[[], Awaitable[Any]] | None] = {
         "p99 idle": None,
-        "p99 beside one job": partial(together, place, count, 1),
-        "p99 beside two jobs": partial(together, place, count, 2),
-        "p99 beside two, no values": partial(plain_together, pool, count, 2),
-        "p99 beside run_in_executor": partial(at_the_end, pool, count),
+        "p99 beside one job": partial(together, place, job),
+        "p99 beside two jobs": partial(together, place, job, job),
+        "p99 beside two, no values": partial(plain_together, pool, job, job),
+        "p99 beside run_in_executor": partial(at_the_end, pool, job),
     }
     return {name: partial(lateness_beside, work, seconds) for name, work in works.items()}
 
@@ -244,17 +268,20 @@ async def measure(report: Report, cases: Cases, rounds: int, unit: str) -> None:
 async def main() -> None:
     arguments = parse_arguments(__doc__).parse_args()
     rounds, count, seconds = (2, 100_000, 0.5) if arguments.quick else (5, 300_000, 1.5)
-    report = Report((__doc__ or "").splitlines()[0])
+    report = Report((__doc__ or "").splitlines()[0], "asyncio with select")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context) as pool:
         async with places(2) as made:
             place = made["processes"]
+            turns = await asyncio.get_running_loop().run_in_executor(pool, calibrate)
+            report.record("a step", [turns], "turns of a loop")
+            job, short = Job(count, turns), Job(1000, turns)
             for each in made.values():  # they have started
-                await together(each, 1000, 2)
-            await plain_together(pool, 1000, 2)
-            await measure(report, speed(made, pool, count), rounds, "us/value")
-            await measure(report, scaling(place, pool, count), rounds, "us/value")
-            await measure(report, latency(place, pool, count, seconds), rounds, "ms late")
+                await together(each, short, short)
+            await plain_together(pool, short, short)
+            await measure(report, speed(made, pool, job), rounds, "us/value")
+            await measure(report, scaling(place, pool, job), rounds, "us/value")
+            await measure(report, latency(place, pool, job, seconds), rounds, "ms late")
             sources = {f"{name}: a source": partial(per_source, made[name]) for name in made}
             await measure(report, sources, rounds, "ms")
             ones = {f"{name}: a batch of one": partial(per_batch, made[name]) for name in made}
@@ -277,4 +304,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=exact_loop) as runner:
+        runner.run(main())

@@ -51,14 +51,6 @@ NOT_CANCELLED = {  # what names something awaitable, but gives nothing new to be
     "cooperative_aio.Cooperator.tasks",
     "cooperative_aio.current_task",
 }
-TO_BE_SAID = {  # what docstrings lack; to be emptied
-    "time": {"cooperative_aio.offload.Source.next_batch"},
-    "cancelling": {
-        "cooperative_aio.offload.Results",
-        "cooperative_aio.offload.Source",
-        "cooperative_aio.offload.map",
-    },
-}
 RAISED_BY = {  # what the checks of the package raise for those who call them
     "check_caller": {"RuntimeError"},
     "check_count": {"TypeError", "ValueError"},
@@ -218,8 +210,6 @@ def test_everything_shown_is_described(item):
 
 @each_shown
 def test_every_time_says_that_it_is_in_seconds(item):
-    if item.name in TO_BE_SAID["time"]:
-        pytest.xfail("is to be said")
     given, returned = signature_of(item)
     entries = section(item.text, "Args")
     for name, annotation in given.items():
@@ -254,8 +244,6 @@ def raised_in(function):
 
 @each_shown
 def test_what_cancelling_does_is_said_of_everything_that_can_be_awaited(item):
-    if item.name in TO_BE_SAID["cancelling"]:
-        pytest.xfail("is to be said")
     if can_be_awaited(item) and item.name not in NOT_CANCELLED:
         assert re.search(r"^Cancellation:\s+\S", item.text, re.MULTILINE)
 

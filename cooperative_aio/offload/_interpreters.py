@@ -6,6 +6,7 @@ import concurrent.futures
 import platform
 import socket
 from concurrent.futures import Executor
+from multiprocessing import spawn
 from typing import Any
 
 from cooperative_aio.offload._worker import attach_interpreter
@@ -21,11 +22,17 @@ class Interpreters(WorkerPlace):
         return Worker("interpreter of process", _make_executor, _leave_alone)
 
 
-def _make_executor(connection: socket.socket) -> Executor:
-    pool: Executor = _pool_class()(
-        1, initializer=attach_interpreter, initargs=(connection.detach(),)
-    )
+def _make_executor(connection: socket.socket, endings: socket.socket) -> Executor:
+    arguments = (connection.detach(), endings.detach(), _surroundings())
+    pool: Executor = _pool_class()(1, initializer=attach_interpreter, initargs=arguments)
     return pool
+
+
+def _surroundings() -> dict[str, Any]:
+    """Return where modules are found, and what the main one is, as for a process."""
+    data = spawn.get_preparation_data("interpreter")
+    wanted = ("sys_path", "init_main_from_name", "init_main_from_path")
+    return {key: data[key] for key in wanted if key in data}
 
 
 def _pool_class() -> Any:

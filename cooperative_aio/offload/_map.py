@@ -45,6 +45,9 @@ class Results(AsyncIterator[tuple[tuple[*Ts], list[T]]], Generic[T, *Ts]):
     It is an asynchronous iterator and context manager. The generators are closed when
     one of them has failed, by `aclose()`, on leaving the context, and when the last
     reference to this is dropped.
+
+    Cancellation: of who waits for a batch loses none; leaving the context closes the
+    generators, however that is left, and takes effect when they have ended.
     """
 
     def __init__(self, work: Callable[[_Channel], Coroutine[Any, Any, None]]) -> None:
@@ -141,6 +144,9 @@ def map(  # noqa: A001 (it is offload.map)
     Raises:
         TypeError: An argument is not what it must be.
         ValueError: A number is too small.
+
+    Cancellation: nothing is waited for here; what it does to who waits for a batch is
+    said of `Results`.
     """
     bound: int = getattr(place, "limit", 1) if limit is None else limit
     check_count("limit", bound)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import islice
 from queue import SimpleQueue
@@ -11,7 +12,17 @@ from typing import Any, NamedTuple, Protocol
 
 from cooperative_aio._source import check_iterator
 
-__all__ = ["Order", "Orders", "Pulled", "Replies", "end", "iterate", "pull", "serve"]
+__all__ = [
+    "Order",
+    "Orders",
+    "Pulled",
+    "QueuedOrders",
+    "Replies",
+    "end",
+    "iterate",
+    "pull",
+    "serve",
+]
 
 
 class Order(NamedTuple):
@@ -21,23 +32,36 @@ class Order(NamedTuple):
     max_seconds: float | None
 
 
-class Orders:
-    """Queue the orders of one source; `closing` is looked at between two steps."""
+class Orders(ABC):
+    """Bring the orders of one source; `closing` is looked at between two steps."""
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[Order | None] = SimpleQueue()
         self.closing: bool = False
+
+    def close(self) -> None:
+        """End the generator after its current step."""
+        self.closing = True
+
+    @abstractmethod
+    def take(self) -> Order | None:
+        """Wait for an order; None means that there are no more."""
+
+
+class QueuedOrders(Orders):
+    """Queue the orders, which come from another thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._queue: SimpleQueue[Order | None] = SimpleQueue()
 
     def put(self, order: Order) -> None:
         self._queue.put(order)
 
     def close(self) -> None:
-        """End the generator after its current step."""
-        self.closing = True
+        super().close()
         self._queue.put(None)
 
     def take(self) -> Order | None:
-        """Wait for an order; None means that there are no more."""
         return self._queue.get()
 
 

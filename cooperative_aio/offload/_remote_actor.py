@@ -8,7 +8,7 @@ from typing import Any
 from distributed.protocol import pickle
 
 from cooperative_aio.offload._pickling import dump_error, dump_values, load_call
-from cooperative_aio.offload._pulling import Order, Orders, end, iterate, pull
+from cooperative_aio.offload._pulling import Order, QueuedOrders, end, iterate, pull
 
 __all__ = ["RemoteGenerator", "Reply"]
 
@@ -25,7 +25,7 @@ class RemoteGenerator:
 
     def __init__(self, call: bytes) -> None:
         self._call = call
-        self._orders = Orders()
+        self._orders = QueuedOrders()
         self._iterator: Iterator[Any] | None = None
         self._batches = 0
         self._ended = False

@@ -232,6 +232,8 @@ class Source(Generic[T]):
     starts when it is first asked for a batch. The generator is closed, there, when
     this is closed, when its place is left, and when the last reference to this is
     dropped. It is also an asynchronous context manager.
+
+    Cancellation: leaving the context closes it, however that is left; see `close`.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -246,8 +248,8 @@ class Source(Generic[T]):
 
         Args:
             n: The number of values, at least 1. Nones are left out and do not count.
-            max_seconds: Hand over what there is (if there is something) when making
-                the batch has taken that long.
+            max_seconds: After how many seconds of making the batch to hand over what
+                there is, if there is something; None to wait for `n` values.
 
         Raises:
             TypeError: An argument is not a number, or a value cannot be pickled.

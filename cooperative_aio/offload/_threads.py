@@ -12,7 +12,7 @@ from anyio import CapacityLimiter, to_thread
 
 from cooperative_aio._errors import check_count
 from cooperative_aio.offload._places import StreamingPlace
-from cooperative_aio.offload._pulling import Order, Orders, serve
+from cooperative_aio.offload._pulling import Order, QueuedOrders, serve
 from cooperative_aio.offload._streams import Stream, outlast
 
 __all__ = ["Threads", "threads"]
@@ -25,7 +25,7 @@ class _Thread:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._orders = Orders()
+        self._orders = QueuedOrders()
         self._began = False
         # A thread that is given up is a daemon; the place has counted it already
         serving = to_thread.run_sync(

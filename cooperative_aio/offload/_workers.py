@@ -8,6 +8,7 @@ many.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -20,9 +21,9 @@ from typing import Any, Final
 from cooperative_aio._errors import check_count
 from cooperative_aio.offload._failures import WorkerDied
 from cooperative_aio.offload._frames import (
-    BYE,
     CALL,
     CLOSE,
+    NUMBER,
     ORDER,
     VALUES,
     Frames,
@@ -40,19 +41,19 @@ __all__ = ["Worker", "WorkerPlace", "count_workers"]
 logger: Final = logging.getLogger("cooperative_aio")
 
 
-class Worker(asyncio.Protocol):
+class Worker(asyncio.BufferedProtocol):
     """Run generators, one at a time; be the link with the one that runs.
 
     Args:
         kind: What messages call it.
-        make: Returns its executor, given its end of the socket.
+        make: Returns its executor, given its ends of two sockets: see `Channel`.
         end: Ends it by force, given the number of its process; returns whether it can.
     """
 
     def __init__(
         self,
         kind: str,
-        make: Callable[[socket.socket], Executor],
+        make: Callable[[socket.socket, socket.socket], Executor],
         end: Callable[[int], bool],
     ) -> None:
         self.alive: bool = False
@@ -62,8 +63,10 @@ class Worker(asyncio.Protocol):
         self._executor: Executor | None = None
         self._pid = 0
         self._transport: asyncio.Transport | None = None
+        self._endings: socket.socket | None = None
         self._frames = Frames()
         self._stream: Stream | None = None
+        self._number = 0  # of the generator that runs, or was the last to
         self._killed = self._given_up = False
         self._job: asyncio.Future[None] | None = None
 
@@ -82,29 +85,39 @@ class Worker(asyncio.Protocol):
 
         Cancellation: takes effect when it is ready.
         """
+        self._endings, their_endings = socket.socketpair()
+        self._endings.settimeout(0)
+        with their_endings:
+            ours, theirs = socket.socketpair()
+            try:
+                with theirs:
+                    await self._start(steward, theirs, their_endings)
+                await self._connect(ours)
+            except BaseException:
+                ours.close()
+                raise
+
+    async def _start(self, steward: Executor, *theirs: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        ours, theirs = socket.socketpair()
+        launching = loop.run_in_executor(steward, self._launch, *theirs)
+        await outlast(launching)
         try:
-            with theirs:
-                launching = loop.run_in_executor(steward, self._launch, theirs)
-                await outlast(launching)
             self._pid = launching.result()
-            unix = ours.family.name == "AF_UNIX"
-            connect: Any = loop.create_unix_connection if unix else loop.create_connection
-            await connect(lambda: self, sock=ours)
         except BrokenExecutor as error:
-            ours.close()
             raise WorkerDied(
                 f"a {self._kind} died before it was ready; does the program start under"
                 ' `if __name__ == "__main__":`?'
             ) from error
-        except BaseException:
-            ours.close()
-            raise
 
-    def _launch(self, theirs: socket.socket) -> int:
-        self._executor = self._make(theirs)
+    def _launch(self, *theirs: socket.socket) -> int:
+        self._executor = self._make(*theirs)
         return self._executor.submit(identify).result()
+
+    async def _connect(self, ours: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        unix = ours.family.name == "AF_UNIX"
+        connect: Any = loop.create_unix_connection if unix else loop.create_connection
+        await connect(lambda: self, sock=ours)
 
     async def shut_down(self, steward: Executor, grace: float) -> None:
         """End it, and wait until nothing is left of it.
@@ -112,7 +125,7 @@ class Worker(asyncio.Protocol):
         Cancellation: takes effect when nothing is left.
         """
         loop = asyncio.get_running_loop()
-        self._send(BYE)
+        self._announce(0)
         self.alive = False
         timer = loop.call_later(grace, self.kill)
         try:
@@ -123,6 +136,8 @@ class Worker(asyncio.Protocol):
             timer.cancel()
             if self._transport is not None:
                 self._transport.close()
+            if self._endings is not None:
+                self._endings.close()
 
     # Running generators
 
@@ -136,6 +151,7 @@ class Worker(asyncio.Protocol):
         assert self._executor is not None  # noqa: S101 (it was started)
         self._stream = stream
         try:
+            self._number += 1
             self._send(CALL, stream.call)
             stream.connect(self)
             try:
@@ -171,7 +187,8 @@ class Worker(asyncio.Protocol):
         self._send(ORDER, pack_order(*order))
 
     def close(self) -> None:
-        self._send(CLOSE)
+        self._announce(self._number)  # to who steps it
+        self._send(CLOSE)  # to who waits for an order
 
     def kill(self) -> None:
         """End it by force: it did not end in time."""
@@ -194,8 +211,14 @@ class Worker(asyncio.Protocol):
         return load_values(data)
 
     def _send(self, letter: bytes, data: bytes = b"") -> None:
-        if self.alive and self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(frame(letter, data))
+
+    def _announce(self, ending: int) -> None:
+        """Send the number of a generator that is to be closed, or 0 if there will be none."""
+        if self._endings is not None:
+            with contextlib.suppress(OSError):  # there is room; but it may have died
+                self._endings.send(NUMBER.pack(ending))
 
     # What the loop tells it
 
@@ -203,8 +226,11 @@ class Worker(asyncio.Protocol):
         self._transport = transport
         self.alive = True
 
-    def data_received(self, data: bytes) -> None:
-        for letter, content in self._frames.feed(data):
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        return self._frames.room
+
+    def buffer_updated(self, nbytes: int) -> None:
+        for letter, content in self._frames.take(nbytes):
             if self._stream is not None:
                 if letter == VALUES:
                     self._stream.receive(content)

@@ -82,7 +82,9 @@ def cluster():
             silence_logs=logging.CRITICAL,
         ) as cluster,
     ):
+        gc.freeze()  # so that collecting after each test need not look at all of distributed
         yield cluster
+        gc.unfreeze()
 
 
 @pytest.fixture(params=["threads", "processes", pytest.param("dask", marks=pytest.mark.dask)])

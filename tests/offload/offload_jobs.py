@@ -29,6 +29,11 @@ def endless(closed=None):
             Path(closed).write_text(f"{os.getpid()} {threading.get_ident()}")
 
 
+def niceness():
+    """Say how much lower than normal the priority is."""
+    yield os.nice(0)
+
+
 def slow(step, count):
     for number in range(count):
         time.sleep(step)

@@ -106,7 +106,7 @@ async def test_what_cannot_be_pickled_is_named(cluster):
 async def test_a_step_that_does_not_end_is_left_to_itself(caplog, tmp_path, until):
     began = tmp_path / "began"
     async with own_cluster() as cluster, offload.dask(cluster, grace=0.2) as place:
-        source = place.open(stuck, 2, str(began))
+        source = place.open(stuck, 1, str(began))
         await source.next_batch(1)
         await until(began.exists)
         await source.close()

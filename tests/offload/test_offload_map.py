@@ -8,6 +8,8 @@ from offload_jobs import endless, failing, numbers
 
 from cooperative_aio import offload
 
+FOREVER = 10**9  # values
+
 
 async def collected(results):
     values = defaultdict(list)
@@ -119,7 +121,7 @@ async def test_an_error_of_the_arguments_is_raised():
 
 async def test_closing_ends_the_generators():
     place = Feed()
-    async with offload.map(place, endless, [("a",), ("b",)], limit=2) as results:
+    async with offload.map(place, numbers, [(FOREVER,), (FOREVER,)], limit=2) as results:
         await anext(results)
     assert place.running == 0
     assert [item async for item in results] == []
@@ -128,13 +130,13 @@ async def test_closing_ends_the_generators():
 
 async def test_closing_before_the_beginning_does_nothing():
     place = Feed()
-    await offload.map(place, endless, [("a",)]).aclose()
+    await offload.map(place, numbers, [(FOREVER,)]).aclose()
     assert place.log == []
 
 
 async def test_closing_wakes_who_waits():
     place = Feed()
-    results = offload.map(place, endless, [("a",)], max_batch_size=10_000)
+    results = offload.map(place, numbers, [(FOREVER,)], max_batch_size=10_000)
     waiting = asyncio.create_task(collected(results))
     await asyncio.sleep(0)
     await results.aclose()
@@ -154,7 +156,7 @@ async def test_an_error_that_nobody_got_to_is_dropped():
 
 async def test_dropping_it_ends_the_generators():
     place = Feed()
-    async for _ in offload.map(place, endless, [("a",)]):
+    async for _ in offload.map(place, numbers, [(FOREVER,)]):
         break
     while place.running:
         await asyncio.sleep(0)
@@ -162,7 +164,7 @@ async def test_dropping_it_ends_the_generators():
 
 def test_dropping_it_after_its_loop_says_nothing():
     async def main():
-        main.results = offload.map(Feed(), endless, [("a",)])
+        main.results = offload.map(Feed(), numbers, [(FOREVER,)])
         await anext(main.results)
 
     asyncio.run(main())

@@ -1,6 +1,7 @@
 """What all places have in common."""
 
 import asyncio
+import itertools
 import re
 
 import pytest
@@ -87,9 +88,13 @@ async def test_a_slow_generator_hands_over_what_it_has_after_max_seconds(make_pl
 
 
 async def test_a_smaller_batch_than_those_made_ahead_loses_nothing(make_place):
+    sizes = itertools.chain((4, 1, 2), itertools.repeat(5))
+    taken = []
     async with make_place() as place, place.open(numbers, 10) as source:
-        taken = [await source.next_batch(size) for size in (4, 1, 2, 5, 5, 5)]
-    assert taken == [[0, 1, 2, 3], [4], [5, 6], [7], [8, 9], []]
+        while batch := await source.next_batch(size := next(sizes)):
+            assert len(batch) <= size
+            taken += batch
+    assert taken == list(range(10))
 
 
 async def test_several_sources_run_at_the_same_time(make_place):

@@ -51,6 +51,12 @@ async def test_values_are_not_copied():
     assert got is thing
 
 
+async def test_batches_have_the_sizes_that_were_ordered_one_after_the_other():
+    async with offload.threads(1) as place, place.open(numbers, 10) as source:
+        taken = [await source.next_batch(size) for size in (4, 1, 2, 5, 5, 5)]
+    assert taken == [[0, 1, 2, 3], [4], [5, 6], [7], [8, 9], []]
+
+
 async def test_a_step_that_does_not_end_is_left_to_itself(caplog):
     release = threading.Event()
     began = threading.Event()

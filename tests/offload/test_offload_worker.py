@@ -1,23 +1,25 @@
 """The main program of a worker, here in this process, and what makes it end."""
 
+import functools
 import os
 import pickle
 import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
-from offload_jobs import endless, numbers
+from offload_jobs import endless, numbers, slow
 
 from cooperative_aio import offload
 from cooperative_aio.offload import _worker
 from cooperative_aio.offload._frames import (
-    BYE,
     CALL,
     CLOSE,
     FINISHED,
     HEADER,
+    NUMBER,
     ORDER,
     VALUES,
     Frames,
@@ -25,7 +27,7 @@ from cooperative_aio.offload._frames import (
     pack_order,
 )
 from cooperative_aio.offload._pickling import dump_call
-from cooperative_aio.offload._pulling import Orders, serve
+from cooperative_aio.offload._pulling import Order, QueuedOrders, serve
 from cooperative_aio.offload._workers import Worker
 
 
@@ -49,129 +51,251 @@ def exits(monkeypatch):
 
 
 @pytest.fixture
-def connected(exits):
-    """Return this end of the socket, and a channel at the other."""
-    ours, theirs = socket.socketpair()
-    ours.settimeout(10)
-    with theirs:
-        channel = _worker.Channel(theirs, is_process=True)
-        with ours:
-            yield ours, channel
-        channel._reader.join(10)
+def until_now():
+    """Wait until another thread has got somewhere."""
+
+    def wait(condition):
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    return wait
 
 
-def receive(connection):
-    head = connection.recv(HEADER.size, socket.MSG_WAITALL)
-    letter, size = HEADER.unpack(head)
-    data = connection.recv(size, socket.MSG_WAITALL)
-    return letter, pickle.loads(data)  # noqa: S301
+class Place:
+    """Be at the other ends of the sockets of a channel."""
+
+    def __init__(self, connection, endings):
+        self.connection = connection
+        self.endings = endings
+        connection.settimeout(10)
+
+    def send(self, *frames):
+        self.connection.sendall(b"".join(frames))
+
+    def announce(self, number):
+        self.endings.sendall(NUMBER.pack(number))
+
+    def receive(self):
+        head = self.connection.recv(HEADER.size, socket.MSG_WAITALL)
+        letter, size = HEADER.unpack(head)
+        data = self.connection.recv(size, socket.MSG_WAITALL)
+        return letter, pickle.loads(data)  # noqa: S301
+
+    def close(self):
+        self.connection.close()
+        self.endings.close()
+
+
+@pytest.fixture
+def connect(exits):
+    """Make a place, and a channel at the other end of it."""
+    places, listeners = [], []
+
+    def make(attach):
+        (ours, theirs), (our_endings, their_endings) = socket.socketpair(), socket.socketpair()
+        places.append(Place(ours, our_endings))
+        channel = attach(theirs, their_endings) or _worker._channels[threading.get_ident()]
+        listeners.append(channel._listener)
+        return places[-1], channel
+
+    yield make
+    for place, listener in zip(places, listeners, strict=True):
+        place.close()
+        listener.join(10)
+        assert not listener.is_alive()
+
+
+@pytest.fixture
+def connected(connect):
+    return connect(functools.partial(_worker.Channel, is_process=True))
+
+
+def call(factory, *arguments):
+    return frame(CALL, dump_call(factory, arguments, {}))
+
+
+def order(size, max_seconds=None):
+    return frame(ORDER, pack_order(size, max_seconds))
+
+
+def run(channel):
+    """Run the next generator in a thread."""
+    running = threading.Thread(target=channel.run_one)
+    running.start()
+    return running
 
 
 def test_orders_are_filled_until_the_generator_is_closed(connected, exits):
-    ours, channel = connected
-    running = threading.Thread(target=channel.run_one)
-    running.start()
-    ours.sendall(frame(CALL, dump_call(endless, (), {})) + frame(ORDER, pack_order(2, None)))
-    assert receive(ours) == (VALUES, [0, 1])
-    ours.sendall(frame(ORDER, pack_order(2, 0.5)))
-    assert receive(ours) == (VALUES, [2, 3])
-    ours.sendall(frame(CLOSE) + frame(BYE))
-    assert receive(ours) == (FINISHED, None)
+    place, channel = connected
+    running = run(channel)
+    place.send(call(endless), order(2))
+    assert place.receive() == (VALUES, [0, 1])
+    place.send(order(2, 0.5))
+    assert place.receive() == (VALUES, [2, 3])
+    place.announce(1)
+    place.send(frame(CLOSE))
+    assert place.receive() == (FINISHED, None)
+    place.announce(0)
     running.join(10)
+    channel._listener.join(10)
     assert exits.codes == []
 
 
 def test_one_call_after_the_other_is_served(connected, exits):
-    ours, channel = connected
+    place, channel = connected
     for count in (2, 3):
-        call = frame(CALL, dump_call(numbers, (count,), {}))
-        ours.sendall(call + frame(ORDER, pack_order(9, None)) * 3)
+        place.send(call(numbers, count), order(9) * 3)
         channel.run_one()
-        assert receive(ours) == (VALUES, list(range(count)))
-        assert receive(ours) == (FINISHED, None)
-    ours.sendall(frame(BYE))
+        assert place.receive() == (VALUES, list(range(count)))
+        assert place.receive() == (FINISHED, None)
+    place.announce(0)
+    channel._listener.join(10)
     assert exits.codes == []
 
 
+def test_a_generator_is_closed_in_the_middle_of_an_order(connected):
+    place, channel = connected
+    running = run(channel)
+    place.send(call(slow, 0.01, 10_000), order(1), order(10_000))
+    assert place.receive() == (VALUES, [0])
+    place.announce(1)
+    place.send(frame(CLOSE))
+    assert place.receive() == (FINISHED, None)
+    running.join(10)
+    place.announce(0)
+
+
+def test_a_late_number_closes_no_other_generator(connected, until_now):
+    place, channel = connected
+    for each in (1, 2):
+        place.send(call(numbers, 2), order(9), order(9))
+        channel.run_one()
+        assert place.receive() == (VALUES, [0, 1])
+        assert place.receive() == (FINISHED, None)
+        place.announce(each)  # when it has ended
+        until_now(lambda number=each: channel._closed == number)
+        place.send(frame(CLOSE))
+    place.announce(0)
+
+
+def test_a_number_may_come_before_its_generator(connected, until_now):
+    place, channel = connected
+    place.announce(1)
+    until_now(lambda: channel._closed == 1)
+    place.send(call(endless), order(1))
+    channel.run_one()
+    assert place.receive() == (FINISHED, None)
+    place.announce(0)
+
+
 def test_an_idle_worker_ends_when_its_program_has_gone(connected, exits):
-    ours, _ = connected
-    ours.close()
+    place, _ = connected
+    place.close()
     assert exits.happened.wait(10)
     assert exits.codes == [1]
 
 
-def test_a_cut_frame_is_the_end(connected, exits):
-    ours, _ = connected
-    ours.sendall(frame(CLOSE) + b"O12")
-    ours.close()
+def test_a_cut_number_is_the_end(connected, exits):
+    place, _ = connected
+    place.endings.sendall(b"123")
+    place.close()
     assert exits.happened.wait(10)
 
 
 def test_a_busy_worker_closes_its_generator_before_it_ends(connected, exits, tmp_path):
     closed = tmp_path / "closed"
-    ours, channel = connected
-    running = threading.Thread(target=channel.run_one)
-    running.start()
-    call = frame(CALL, dump_call(endless, (str(closed),), {}))
-    ours.sendall(call + frame(ORDER, pack_order(1, None)))
-    assert receive(ours) == (VALUES, [0])
-    ours.close()
+    place, channel = connected
+    running = run(channel)
+    place.send(call(endless, str(closed)), order(1), b"O12")  # the last one is cut
+    assert place.receive() == (VALUES, [0])
+    place.close()
     running.join(10)
     assert closed.exists()
+    assert exits.happened.wait(10)
     assert exits.codes == [1]
 
 
-def test_a_broken_connection_is_the_end(exits):
+def test_a_program_that_goes_before_its_call_has_come_is_the_end(connected, exits):
+    place, channel = connected
+    place.connection.close()
+    channel.run_one()
+    assert exits.codes == []
+    place.close()
+    assert exits.happened.wait(10)
+
+
+def test_a_broken_connection_is_the_end(connect, exits):
     class Broken:
         def makefile(self, _mode):
+            return self
+
+        def recv(self, *_arguments):
+            raise ConnectionResetError
+
+        def read(self, _size):
             raise ConnectionResetError
 
         def close(self):
             pass
 
-    channel = _worker.Channel(Broken(), is_process=True)
-    channel._reader.join(10)
+    channel = _worker.Channel(Broken(), Broken(), is_process=True)
+    channel._listener.join(10)
     assert exits.codes == [1]
+    channel.run_one()
+    assert exits.codes == [1, 1]
 
 
-def test_an_interpreter_ends_nothing_but_its_thread(exits):
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        channel = _worker.Channel(theirs, is_process=False)
-        ours.close()
-        channel._reader.join(10)
+def test_an_interpreter_ends_nothing_but_its_thread(connect, exits):
+    place, channel = connect(functools.partial(_worker.Channel, is_process=False))
+    place.close()
+    channel._listener.join(10)
     assert exits.codes == []
 
 
-def test_a_process_that_is_attached_ignores_the_terminal(exits, monkeypatch):
-    handlers = []
-    monkeypatch.setattr(_worker.signal, "signal", lambda *handler: handlers.append(handler))
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        _worker.attach_process(theirs)
-        assert handlers == [(_worker.signal.SIGINT, _worker.signal.SIG_IGN)]
-        assert _worker.identify() == os.getpid()
-        ours.sendall(
-            frame(CALL, dump_call(numbers, (0,), {})) + frame(ORDER, pack_order(1, None))
-        )
-        _worker.run_one()
-        assert receive(ours) == (FINISHED, None)
-        ours.sendall(frame(BYE))
-        _worker._local.channel._reader.join(10)
+@pytest.mark.parametrize("system", ["POSIX", "Windows"])
+def test_a_process_is_prepared_when_it_is_attached(connect, exits, monkeypatch, system):
+    done = []
+    monkeypatch.setattr(_worker.signal, "signal", lambda *handler: done.append(handler))
+    monkeypatch.setattr(os, "nice", done.append, raising=False)
+    if system == "Windows":
+        monkeypatch.delattr(os, "nice")
+    place, _ = connect(functools.partial(_worker.attach_process, nice=7))
+    not_for_the_terminal = (_worker.signal.SIGINT, _worker.signal.SIG_IGN)
+    assert done == [not_for_the_terminal, *([7] if system == "POSIX" else [])]
+    assert _worker.identify() == os.getpid()
+    place.send(call(numbers, 0), order(1))
+    _worker.run_one()
+    assert place.receive() == (FINISHED, None)
+    place.announce(0)
 
 
-@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize("size", [1, 3, 1000, Frames.ROOM])
 def test_frames_are_put_together_from_any_pieces(size):
-    frames = [(b"V", b"x" * 40), (b"F", b""), (b"V", b"yz")]
+    frames = [(b"V", b"x" * 40), (b"F", b""), (b"V", b"yz" * Frames.ROOM), (b"V", b"z")]
     data = b"".join(frame(*each) for each in frames)
     cutter = Frames()
-    pieces = [data[begin : begin + size] for begin in range(0, len(data), size)]
-    assert [each for piece in pieces for each in cutter.feed(piece)] == frames
+    got = []
+    while data:
+        room = cutter.room[: min(size, len(data))]
+        room[:], data = data[: len(room)], data[len(room) :]
+        got += cutter.take(len(room))
+    assert got == frames
 
 
 def test_what_comes_for_nobody_is_dropped():
     worker = Worker("worker", None, None)
-    worker.data_received(frame(VALUES, b"late"))
+    late = frame(VALUES, b"late")
+    worker.get_buffer(-1)[: len(late)] = late
+    worker.buffer_updated(len(late))
+
+
+async def test_a_worker_that_is_not_there_is_told_nothing():
+    worker = Worker("worker", None, None)
+    worker.put(Order(1, None))
+    worker.close()
+    await worker.shut_down(None, grace=1)
 
 
 def test_what_was_killed_is_not_killed_again(caplog):
@@ -187,7 +311,7 @@ def test_what_was_killed_is_not_killed_again(caplog):
 
 
 def test_a_generator_that_was_closed_before_it_began_is_not_made():
-    orders = Orders()
+    orders = QueuedOrders()
     orders.close()
     finished = []
 
