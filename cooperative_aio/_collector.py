@@ -225,7 +225,7 @@ class Bounded(Collector[T]):
     def _store(self, value: Any) -> None:
         self._values.append(value)
         if self._max_bytes is not None:
-            self._bytes += sys.getsizeof(value)
+            self._bytes += _size_of(value)
             if self._bytes > self._max_bytes:
                 self._refuse(f"{self._max_bytes} bytes")
         self._check_items()
@@ -249,8 +249,9 @@ class Bounded(Collector[T]):
             self._rest()
 
     def cancel(self, msg: Any | None = None) -> bool:
-        self._was_cancelled = True
-        return super().cancel(msg)
+        cancelled = super().cancel(msg)
+        self._was_cancelled = self._was_cancelled or cancelled
+        return cancelled
 
     def _end(self, how: type[SchedulerError], **outcome: Any) -> None:
         if how is AccumulationTooLarge:
@@ -259,3 +260,10 @@ class Bounded(Collector[T]):
             else:
                 how = TaskFailed
         super()._end(how, **outcome)
+
+
+def _size_of(value: Any) -> int:
+    try:
+        return sys.getsizeof(value)
+    except Exception:  # noqa: BLE001 (a class may get its own size wrong)
+        return object.__sizeof__(value)

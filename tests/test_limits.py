@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+import threading
 from collections import deque
 
 import pytest
@@ -52,6 +53,13 @@ class Source:
 
     def abandon(self):
         self.ended.append("abandoned")
+
+
+def cancel(task):
+    """Return the error that cancelling raises."""
+    with pytest.raises(RuntimeError) as refused:
+        task.cancel()
+    return refused.value
 
 
 class TestMaxTasks:
@@ -211,6 +219,27 @@ class TestMaxItems:
         with pytest.raises(SchedulerError, match="the task was stopped"):
             await accumulate(stopping(), max_items=1)
 
+    @virtual_time
+    async def test_a_cancellation_that_was_refused_does_not_count(self):
+        event = asyncio.Event()
+
+        def work():
+            yield event.wait()
+            yield from range(5)
+
+        async with Cooperator() as cooperator:
+            collecting = asyncio.ensure_future(accumulate(work(), cooperator, max_items=2))
+            await asyncio.sleep(1)
+            [task] = cooperator.tasks
+            refused = []
+            thread = threading.Thread(target=lambda: refused.append(cancel(task)))
+            thread.start()
+            thread.join()
+            assert isinstance(refused[0], RuntimeError)
+            event.set()
+            with pytest.raises(AccumulationTooLarge):
+                await collecting
+
     def test_a_task_that_was_refused_has_failed(self):
         cooperator = Stepwise()
 
@@ -247,6 +276,18 @@ class TestMaxBytes:
             await accumulate([1] * 10, max_items=3, max_bytes=10**6)
         with pytest.raises(AccumulationTooLarge, match="more than 1 bytes; 0 items"):
             await accumulate([1] * 10, max_items=3, max_bytes=1)
+
+    @accumulating
+    @virtual_time
+    async def test_a_class_that_cannot_tell_its_size_is_counted_all_the_same(self, collect):
+        class Bad:
+            def __sizeof__(self):
+                raise RuntimeError("no size")
+
+        values = [Bad() for _ in range(50)]
+        assert len(await collect(values, max_bytes=10**6)) == 50
+        with pytest.raises(AccumulationTooLarge):
+            await collect(values, max_bytes=100)
 
 
 class TestBoth:
