@@ -8,17 +8,23 @@
 The modules, each of which imports only from those above it:
 
 ================== ==================================================================
-`_errors`          every exception, and the checks that arguments go through
-`_fairness`        who goes next: the queue that shares time by weight
-`_pacing`          when to compute: `TimeSlice`, and the one pacer that a loop has
-`_source`          what a task steps: an iterator, which others may share
-`_call_graph`      what asyncio's call graphs need to know of a task
+`_checks`          the checks that arguments go through
+`_errors`          every exception
 `_states`          what a task may be doing, and what leads from one to another
-`_task`            `CooperativeTask`: one iterator, its states, its handle
-`_runner`          the engine of a Cooperator: the ready tasks and the tick
+`_changes`         one change at a time, whatever interrupts it
+`_fairness`        who goes next: the queue that shares time by weight
+`_iterators`       what a task steps, which others may share
+`_call_graph`      what asyncio's call graphs need to know of a task
+`_pacing`          when to compute: `TimeSlice`, and the one pacer that a loop has
+`_loop`            what the package keeps on a loop
+`_sinks`           where the values go of tasks that keep them
+`_stepping`        several steps at a turn
+`_job`             a task's inner life: its states, its steps, its end
+`_task`            `CooperativeTask`: the future by which users hold a task
+`_rhythm`          when a Cooperator ticks
+`_engine`          the engine of a Cooperator: its tasks and its ticks
 `_cooperator`      `Cooperator`, and the loop's own one
 `_checkpoint`      `checkpoint`: the same courtesy for ordinary coroutines
-`_collector`       the tasks that keep what their iterators yield
 `_accumulate`      `ValueBucket`, `accumulate`, `batch_accumulate`
 `_batches`         `batches`: the same, streamed
 `_clock`           `Clock`: time that a test moves

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from typing_extensions import TypeIs
 
-from cooperative_aio._collector import Bounded, Collector
-from cooperative_aio._cooperator import Cooperator, get_cooperator
-from cooperative_aio._errors import check_count
-from cooperative_aio._source import check_iterator
+from cooperative_aio._checks import check_count, quote
+from cooperative_aio._cooperator import Cooperator, start_task
+from cooperative_aio._iterators import check_iterator
+from cooperative_aio._sinks import Bounded, Everything, OfBatches, Sink
+from cooperative_aio._stepping import Chunks
+from cooperative_aio._task import CooperativeTask
 
 __all__ = [
     "BatchSource",
@@ -30,7 +31,6 @@ __all__ = [
 T = TypeVar("T")
 V = TypeVar("V")
 T_co = TypeVar("T_co", covariant=True)
-Task = TypeVar("Task", bound="Collector[Any]")
 
 
 class ValueBucket(Generic[V]):
@@ -144,11 +144,12 @@ async def accumulate(
     Cancellation: throws CancelledError into the generator; once it has ended, the
     caller is cancelled. What was collected is dropped.
     """
-    kind = _kind(max_items, max_bytes)
-    task: Collector[deque[T]] = collect(
-        *(iterable, cooperator, kind, 1, name, weight, context, group), source_batch=1000
+    sink = _sink(max_items, max_bytes)
+    options = {"name": name, "weight": weight, "context": context, "group": group}
+    task: asyncio.Future[deque[T]] = collect(
+        iterable, cooperator, 1, sink, options, source_batch=SOURCE_BATCH
     )
-    del iterable
+    del iterable, sink
     try:
         return await task
     finally:
@@ -196,55 +197,54 @@ async def batch_accumulate(
     Cancellation: as for `accumulate`.
     """
     check_count("max_batch_size", max_batch_size)
-    kind = _kind(max_items, max_bytes)
-    task: Collector[deque[T]] = collect(
-        iterable, cooperator, kind, max_batch_size, name, weight, context, group
+    sink = _sink(max_items, max_bytes)
+    options = {"name": name, "weight": weight, "context": context, "group": group}
+    task: asyncio.Future[deque[T]] = collect(
+        iterable, cooperator, max_batch_size, sink, options
     )
-    del iterable
+    del iterable, sink
     try:
         return await task
     finally:
         del task
 
 
-def _kind(max_items: int | None, max_bytes: int | None) -> Callable[..., Collector[Any]]:
-    """Return what makes the task: who wants no limit pays for none."""
+SOURCE_BATCH: Final = 1000
+"""How many values `accumulate` asks a source for at a time."""
+
+
+def _sink(max_items: int | None, max_bytes: int | None) -> Everything:
+    """Return what takes the values: no limit costs nothing."""
     if max_items is None and max_bytes is None:
-        return Collector
+        return Everything()
     for name, value in (("max_items", max_items), ("max_bytes", max_bytes)):
         if value is not None:
             check_count(name, value)
-    return functools.partial(Bounded, max_items=max_items, max_bytes=max_bytes)
+    return Bounded(max_items, max_bytes)
 
 
 def collect(
     iterable: Iterable[Any] | BatchSource[Any],
     cooperator: Cooperator | None,
-    kind: Callable[..., Task],
     per_turn: int,
-    name: str | None,
-    weight: float,
-    context: Context | None,
-    group: Hashable,
+    sink: Sink,
+    options: Mapping[str, Any],
     *,
     source_batch: int | None = None,
     max_seconds: float | None = None,
-) -> Task:
-    """Make the task that collects; the last two are for sources."""
-    if cooperator is None:
-        cooperator = get_cooperator()
-    elif not isinstance(cooperator, Cooperator):
-        raise TypeError(f"cooperator must be a Cooperator or None, got {cooperator!r}")
+) -> CooperativeTask[Any]:
+    """Start the task that keeps values; the last two arguments are for sources."""
+    if cooperator is not None and not isinstance(cooperator, Cooperator):
+        raise TypeError(f"cooperator must be a Cooperator or None, got {quote(cooperator)}")
+    chunks = Chunks(per_turn)
     iterator: Iterator[Any]
     if is_source(iterable):
         iterator = _draw(iterable, source_batch or per_turn, max_seconds)
+        sink = OfBatches(sink)
+        chunks.take_single_steps()
     else:
         iterator = _iterator_of(iterable)
-    make = functools.partial(kind, per_turn=per_turn)
-    task = cooperator._make_task(make, iterator, name, weight, context, group)
-    if is_source(iterable) and not task.done():
-        task._take_batches()
-    return task
+    return start_task(iterator, cooperator, chunks, sink, options)
 
 
 def is_source(value: object) -> TypeIs[BatchSource[Any]]:

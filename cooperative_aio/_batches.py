@@ -4,114 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Hashable, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Hashable, Iterable
 from contextvars import Context
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from cooperative_aio._accumulate import BatchSource, collect, is_source
-from cooperative_aio._collector import Collector
+from cooperative_aio._checks import check_count, check_finite
 from cooperative_aio._cooperator import Cooperator
-from cooperative_aio._errors import (
-    SchedulerError,
-    TaskDone,
-    TaskFailed,
-    TaskStopped,
-    check_count,
-    check_finite,
-)
-from cooperative_aio._task import CooperativeTask, Ended, Outcome
+from cooperative_aio._sinks import Ahead
+from cooperative_aio._task import CooperativeTask, job_of
 
 __all__ = ["Batches", "batches"]
 
 T = TypeVar("T")
 
 
-class _Stream(Collector[None]):
-    """Collect values into lists, at most one ahead of the consumer.
+class _Stream:
+    """The consumer's end of a task that makes batches."""
 
-    A list that is full is `_offered`. While the one before has not been taken, the
-    task is held: it does not compete for time.
-    """
-
-    __slots__ = ("_began", "_due", "_held", "_offered", "_wanted")
-
-    def _begin(self) -> None:
-        self._values: list[Any] = []
-        self._keep = self._store
-        self._offered: list[Any] | None = None
+    def __init__(self, size: int) -> None:
+        self.sink: Ahead = Ahead(size, self._notify)
         self._wanted: asyncio.Future[None] | None = None  # the consumer waits on it
-        self._held = False
-        self._due = False  # the consumer will have what there is
-        self._began = self.get_loop().time()  # the batch that is being made
 
-    # Making batches
-
-    def _store(self, value: Any) -> None:
-        self._values.append(value)
-        self._offer_if_ready()
-
-    def _take_batches(self) -> None:
-        self._watch()
-        self._keep = self._offer
-
-    def _offer(self, batch: list[Any]) -> None:
-        """Hand over a batch of a source, full or not."""
-        self._values = batch
-        self._due = True
-        self._offer_if_ready()
-
-    def _take(self, steps: int, deadline: float) -> Outcome:
-        room = self._per_turn - len(self._values)
-        outcome = super()._take(min(steps, room), deadline)
-        if not self.done():
-            self._offer_if_ready()
-        del self  # an exception of the iterator refers to this frame
-        return outcome
-
-    def _offer_if_ready(self) -> None:
-        """Hand the values over, if they are to be, and make no more until they are taken."""
-        if len(self._values) >= self._per_turn or (self._due and self._values):
-            self._offered, self._values = self._values, []
-            self._due = False
-            self._held = True
-            self._rest()
-            self._notify()
-
-    def _compete(self) -> None:
-        if not self._held:
-            super()._compete()
-
-    def _after_step(self, outcome: Awaitable[Any] | None, *, is_ticking: bool) -> None:
-        if outcome is None and self._winding_up and not self._must_cancel:
-            # It yields on although it was cancelled, but nobody is there to take it.
-            self._end(TaskStopped, close=True)
-        else:
-            super()._after_step(outcome, is_ticking=is_ticking)
-
-    def _returned(self, value: Any) -> Ended:
-        return CooperativeTask._returned(self, value)
-
-    def _end(self, how: type[SchedulerError], **outcome: Any) -> None:
-        if how in (TaskDone, TaskFailed) and self._values:
-            self._offered, self._values = self._values, []
-        CooperativeTask._end(self, how, **outcome)
-        self._notify()
+    def begin(self, task: CooperativeTask[Any]) -> None:
+        """Have `task` make the batches."""
+        self._job = job_of(task)
+        self.task: CooperativeTask[Any] = task
+        self._loop = task.get_loop()
+        self._began = self._loop.time()  # the batch that is being made
 
     def _notify(self) -> None:
         if self._wanted is not None and not self._wanted.done():
             self._wanted.set_result(None)
 
-    # Taking them
-
     def take(self) -> list[Any] | None:
         """Take the batch that is ready, if one is, and have the next one made."""
-        batch, self._offered = self._offered, None
+        batch, self.sink.offered = self.sink.offered, None
         if batch is not None:
-            self._began = self.get_loop().time()
-            self._held = False
-            if not (self.done() or self._pauses or self._waiter is not None):
-                self._compete()
+            self._began = self._loop.time()
+            self._job.hold(held=False)
         return batch
 
     async def wait(self, max_seconds: float | None) -> None:
@@ -119,31 +51,33 @@ class _Stream(Collector[None]):
 
         Cancellation: cancels the task and waits for its end.
         """
-        loop = self.get_loop()
-        self._wanted = loop.create_future()
+        task = self.task
+        self._wanted = self._loop.create_future()
         timer: asyncio.TimerHandle | None = None
         if max_seconds is not None:
-            timer = loop.call_at(self._began + max_seconds, self._fall_due)
+            timer = self._loop.call_at(self._began + max_seconds, self.sink.fall_due, self._job)
         try:
             await self._wanted
         except asyncio.CancelledError as error:
-            self.cancel(*error.args[:1])
-            while not self.done():
+            self.sink.abandon()
+            task.cancel(*error.args[:1])
+            while not task.done():
                 try:
-                    await asyncio.wait([self])
+                    await asyncio.wait([task])
                 except asyncio.CancelledError as again:
-                    self.cancel(*again.args[:1])
+                    task.cancel(*again.args[:1])
             raise
         finally:
             self._wanted = None
-            self._due = False
+            self.sink.not_due()
             if timer is not None:
                 timer.cancel()
-            del self  # the caller may keep the error, which refers to this frame
+            del self, task  # the caller may keep the error, which refers to this frame
 
-    def _fall_due(self) -> None:
-        self._due = True
-        self._offer_if_ready()
+    def stop(self) -> None:
+        """End the task, if it has not ended."""
+        if not self.task.done():
+            self.task.stop()
 
 
 class Batches(AsyncIterator[list[T]]):
@@ -201,14 +135,14 @@ class Batches(AsyncIterator[list[T]]):
             raise StopAsyncIteration
         try:
             batch = stream.take()
-            if batch is None and not stream.done():
+            if batch is None and not stream.task.done():
                 await self._wait(stream)
                 batch = stream.take()
             if batch is not None:
                 return batch
             closed, self._stream = self._stream is None, None
             if not closed:
-                stream.result()
+                _raise_error_of(stream.task)
             raise StopAsyncIteration
         finally:
             del stream  # an exception of its own refers to this frame
@@ -218,10 +152,11 @@ class Batches(AsyncIterator[list[T]]):
         try:
             await stream.wait(self._max_seconds)
         except asyncio.CancelledError:
-            if stream.cancelled() or stream.exception() is None:
+            if stream.sink.offered is None and stream.task.state == "failed":
+                return  # the clean-up has failed: that is what the caller shall see
+            if stream.sink.offered is None:
                 self._stream = None
-                raise
-            stream.take()  # the clean-up has failed: that is what the caller shall see
+            raise
         finally:
             self._waiting = False
             del stream
@@ -237,7 +172,7 @@ class Batches(AsyncIterator[list[T]]):
         self._start = None
         iterable, self._iterable = self._iterable, None
         stream, self._stream = self._stream, None
-        if stream is not None and not stream.done():
+        if stream is not None:
             stream.stop()
         elif isinstance(iterable, Generator):
             iterable.close()
@@ -258,14 +193,19 @@ class Batches(AsyncIterator[list[T]]):
 
     def __del__(self) -> None:
         stream = self._stream
-        if stream is not None and not stream.done():
+        if stream is not None and not stream.task.done():
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                stream.get_loop().call_soon_threadsafe(_stop_unfinished, stream)
+                stream.task.get_loop().call_soon_threadsafe(stream.stop)
 
 
-def _stop_unfinished(stream: _Stream) -> None:
-    if not stream.done():
-        stream.stop()
+def _raise_error_of(task: CooperativeTask[Any]) -> None:
+    """Raise what the task has failed with, if it has."""
+    try:
+        task.result()
+    except StopAsyncIteration as error:
+        raise RuntimeError("the iterable has raised StopAsyncIteration") from error
+    finally:
+        del task
 
 
 def batches(
@@ -309,10 +249,16 @@ def batches(
     if max_seconds is not None:
         check_finite("max_seconds", max_seconds, positive=True)
 
+    options = {"name": name, "weight": weight, "context": context, "group": group}
+
     def start(iterable: Iterable[T | None] | BatchSource[T]) -> _Stream:
-        return collect(
-            *(iterable, cooperator, _Stream, max_batch_size, name, weight, context, group),
-            max_seconds=max_seconds,
+        stream = _Stream(max_batch_size)
+        stream.begin(
+            collect(
+                *(iterable, cooperator, max_batch_size, stream.sink, options),
+                max_seconds=max_seconds,
+            )
         )
+        return stream
 
     return Batches(iterable, start, max_seconds)

@@ -5,25 +5,31 @@ from __future__ import annotations
 import asyncio
 from asyncio import get_running_loop
 
-from cooperative_aio._cooperator import get_cooperator
-from cooperative_aio._pacing import Lease, Pacer, pacer_of
-from cooperative_aio._runner import Runner
+from cooperative_aio._cooperator import engine_of, get_cooperator
+from cooperative_aio._engine import Engine
+from cooperative_aio._fairness import Seat
+from cooperative_aio._loop import state_of
+from cooperative_aio._rhythm import Paced
 
 __all__ = ["checkpoint"]
 
 
-class _Lease(Lease):
-    """Compete for an asyncio task, which itself computes once it is let."""
+class _Lease(Seat):
+    """The seat of an asyncio task, which itself computes once its turn comes."""
 
-    _group = None
-    _per_turn = -1  # it takes no steps but the rest of the slice
-    _rate = 1.0
+    __slots__ = ("_engine", "_granted")
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
-        self._virtual = self._given = 0.0
-        self._ready = self._queued = False
+    def __init__(self, engine: Engine) -> None:
+        self.sit(engine.queue)
+        self.bursts = True
+        self._engine = engine
         self._granted: asyncio.Future[None] | None = None
+
+    def burst(self, deadline: float, is_alone: bool) -> bool:  # noqa: ARG002, FBT001
+        """End the tick: what is left of the slice is for the code that waits."""
+        self._engine.granted = self
+        self._engine.take_back_lease(self)
+        return True
 
     def begin(self) -> None:
         """Wake the code that waits; a Lease has it run until the pacer's deadline."""
@@ -32,23 +38,25 @@ class _Lease(Lease):
 
     def end(self, seconds: float) -> None:
         """Pay for the time that the code has run."""
-        self._runner.queue.charge(self, seconds)
+        self.queue.charge(self, seconds)
 
     async def wait(self) -> None:
         """Compete until it is this one's turn; if the Cooperator is stopped, a turn.
 
         Cancellation: leaves the competition.
         """
-        if not self._runner.started:
+        engine = self._engine
+        if not engine.started:
             await asyncio.sleep(0)
             return
-        self.end(self._runner.the_pacer.turn_so_far())
+        pacer = engine.loop_state.pacer
+        self.end(pacer.turn_so_far())
         self._granted = get_running_loop().create_future()
-        self._runner.add_lease(self)
+        engine.changes.make(engine.add_lease, self)
         try:
             await self._granted
         except asyncio.CancelledError:
-            self._runner.take_back_lease(self)
+            engine.changes.make(engine.take_back_lease, self)
             raise
 
 
@@ -60,26 +68,43 @@ async def checkpoint() -> None:
     in well under a microsecond. Else it stands back until the loop has been quiet,
     and competes for the next slice with the tasks of the loop's own Cooperator.
 
+    On trio it is anyio's checkpoint.
+
     Raises:
         RuntimeError: No loop is running in this thread.
 
     Cancellation: raises CancelledError when it suspends; not while the slice lasts.
     """
     try:
-        pacer: Pacer = get_running_loop()._cooperative_aio_pacer  # type: ignore[attr-defined]
-    except AttributeError:
-        pacer = pacer_of(get_running_loop())
-    if pacer.clock() >= pacer.deadline:
+        state = get_running_loop()._cooperative_aio  # type: ignore[attr-defined]
+    except (AttributeError, RuntimeError):
+        await _first()
+    else:
+        if state.clock() >= state.pacer.deadline:
+            await _compete()
+
+
+async def _first() -> None:
+    """Await the first checkpoint on a loop, or one that is not on asyncio."""
+    try:
+        state_of(get_running_loop())
+    except RuntimeError:
+        from anyio import lowlevel  # noqa: PLC0415 (a second to import, and rarely used)
+
+        await lowlevel.checkpoint()
+    else:
         await _compete()
 
 
 async def _compete() -> None:
     task = asyncio.current_task()
-    assert task is not None  # noqa: S101 (who else would await?)
-    runner = get_cooperator()._runner
-    leases = pacer_of(get_running_loop()).leases
-    lease = leases.get(task)
+    assert task is not None  # noqa: S101 (what else would await?)
+    engine = engine_of(get_cooperator())
+    state = engine.bind(get_running_loop())
+    lease = state.leases.get(task)
     if lease is None:
-        lease = leases[task] = _Lease(runner)
-    if not runner.lend(lease):
+        lease = state.leases[task] = _Lease(engine)
+    rhythm = engine.rhythm
+    assert isinstance(rhythm, Paced)  # noqa: S101 (for the type checker: it is the loop's own)
+    if not rhythm.lend(lease):
         await lease.wait()

@@ -6,23 +6,30 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Callable, Generator, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
 from contextvars import Context
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-from cooperative_aio._errors import (
-    SchedulerFull,
-    SchedulerStopped,
+from cooperative_aio._checks import (
+    check_callable,
+    check_context,
     check_count,
     check_finite,
+    quote,
 )
+from cooperative_aio._engine import Engine
+from cooperative_aio._errors import SchedulerFull
 from cooperative_aio._fairness import Group
-from cooperative_aio._pacing import TimeSlice, pacer_of
-from cooperative_aio._runner import Predicate, Runner, Scheduler
-from cooperative_aio._source import check_iterator
-from cooperative_aio._task import CooperativeTask
+from cooperative_aio._iterators import check_iterator
+from cooperative_aio._job import Job
+from cooperative_aio._loop import running_loop, state_of
+from cooperative_aio._pacing import TimeSlice
+from cooperative_aio._rhythm import Paced, Predicate, Scheduled, Scheduler
+from cooperative_aio._sinks import Sink
+from cooperative_aio._stepping import Chunks
+from cooperative_aio._task import CooperativeTask, relay
 
 __all__ = [
     "Cooperator",
@@ -30,11 +37,12 @@ __all__ = [
     "coiterate",
     "cooperate",
     "current_task",
+    "engine_of",
     "get_cooperator",
+    "start_task",
 ]
 
 R = TypeVar("R")
-Task = TypeVar("Task", bound="CooperativeTask[Any]")
 
 _numbers = itertools.count(1)
 
@@ -61,6 +69,16 @@ class Statistics:
     """Seconds that the longest step has taken (of steps timed together, their sum)."""
     longest_step_task: str | None
     """The name of the task that took the longest step."""
+    finished: int
+    """Tasks whose iterator came to its end."""
+    failed: int
+    """Tasks whose iterator raised an exception."""
+    cancelled: int
+    """Tasks that were cancelled."""
+    stopped: int
+    """Tasks that were stopped, or whose Cooperator was."""
+    refused: int
+    """Tasks that were refused because of `max_tasks`."""
     time_slice: TimeSlice | None
     """How slices are taken; None with a termination predicate."""
 
@@ -111,40 +129,38 @@ class Cooperator:
         name: str | None = None,
         max_tasks: int | None = None,
     ) -> None:
-        _check_callable("clock", clock)
+        check_callable("clock", clock)
         for what, value in (
             ("termination_predicate_factory", termination_predicate_factory),
             ("scheduler", scheduler),
         ):
             if value is not None:
-                _check_callable(what, value)
+                check_callable(what, value)
         if slow_step != math.inf:
             check_finite("slow_step", slow_step, positive=True)
         if termination_predicate_factory is not None and time_slice is not None:
             raise ValueError(
                 "time_slice must not be given beside a termination_predicate_factory,"
-                f" got {time_slice!r}"
+                f" got {quote(time_slice)}"
             )
         if max_tasks is not None:
             check_count("max_tasks", max_tasks)
         self._max_tasks = max_tasks
         self._predicate_factory = termination_predicate_factory
         self._name = name if name is not None else f"Cooperator-{next(_numbers)}"
-        self._runner = Runner(
-            termination_predicate_factory,
-            scheduler,
-            _as_time_slice(time_slice),
-            clock,
-            slow_step,
-            label=self.__repr__,
-        )
-        self._runner.started = started
+        a_slice = _as_time_slice(time_slice)
+        if scheduler is None and termination_predicate_factory is None:
+            rhythm: Paced | Scheduled = Paced(a_slice)
+        else:
+            rhythm = Scheduled(scheduler, termination_predicate_factory, a_slice)
+        self._engine = Engine(self, rhythm, clock, slow_step)
+        self._engine.started = bool(started)
 
     def __repr__(self) -> str:
         state = (
-            "running" if self.running else "stopped" if self._runner.stopped else "not started"
+            "running" if self.running else "stopped" if self._engine.stopped else "not started"
         )
-        return f"<Cooperator {state} name={self._name!r} tasks={len(self._runner.tasks)}>"
+        return f"<Cooperator {state} name={self._name!r} tasks={len(self._engine.jobs)}>"
 
     # Tasks
 
@@ -205,43 +221,43 @@ class Cooperator:
         Cancellation: awaiting the task and being cancelled cancels it: see
         `CooperativeTask.cancel`.
         """
-        return self._make_task(CooperativeTask, iterator, name, weight, context, group)
+        return self._start(iterator, name=name, weight=weight, context=context, group=group)
 
-    def _make_task(
+    def _start(
         self,
-        kind: Callable[..., Task],
         iterator: Iterator[Any],
+        *,
         name: str | None,
         weight: float,
         context: Context | None,
         group: Hashable,
-    ) -> Task:
-        """Check everything, then make a task and take it over."""
-        runner = self._runner
-        loop = runner.check_loop()
+        chunks: Chunks | None = None,
+        sink: Sink | None = None,
+    ) -> CooperativeTask[Any]:
+        """Check everything, then make a task."""
+        engine = self._engine
+        engine.check_caller()
+        running_loop(self.__repr__)
         check_iterator(iterator)
-        weight = check_finite("weight", weight, positive=True)
-        if context is not None and not isinstance(context, Context):
-            raise TypeError(f"context must be a contextvars.Context, got {context!r}")
-        if self._max_tasks is not None and len(runner.tasks) >= self._max_tasks:
+        if weight != 1.0 or isinstance(weight, bool):
+            weight = check_finite("weight", weight, positive=True)
+        check_context("context", context)
+        if self._max_tasks is not None and len(engine.jobs) >= self._max_tasks:
+            engine.refused += 1
             raise SchedulerFull(
                 f"cannot take another task; {self!r} has max_tasks={self._max_tasks}"
             )
-        own_group = None if group is None else self.group(group)
-        runner.bind(loop)
-        task = kind(
-            runner,
+        if group is not None:
+            self.group(group)
+        return engine.start(
             iterator,
-            loop=loop,
             name=name,
             weight=weight,
             context=context,
-            group=own_group,
+            group=group,
+            chunks=chunks,
+            sink=sink,
         )
-        runner.add(task)
-        if runner.stopped:
-            task._stop_with(SchedulerStopped("the Cooperator is stopped; start() it first"))
-        return task
 
     def coiterate(
         self,
@@ -265,10 +281,10 @@ class Cooperator:
         if done_future is None:
             return self.cooperate(iterator).when_done()
         if not asyncio.isfuture(done_future):
-            raise TypeError(f"done_future must be a future, got {done_future!r}")
+            raise TypeError(f"done_future must be a future, got {quote(done_future)}")
         if done_future.done():
-            raise ValueError(f"done_future must not be done, got {done_future!r}")
-        self.cooperate(iterator)._relay(done_future)
+            raise ValueError(f"done_future must not be done, got {quote(done_future)}")
+        relay(self.cooperate(iterator), done_future)
         return done_future
 
     def group(self, name: Hashable) -> Group:
@@ -282,36 +298,39 @@ class Cooperator:
         Raises:
             TypeError: The name cannot be hashed.
         """
-        groups = self._runner.groups
         try:
-            group = groups.get(name)
+            return self._engine.group(name)
         except TypeError:
-            raise TypeError(f"group must be hashable, got {name!r}") from None
-        if group is None:
-            group = Group(name, self._runner.queue, self._runner.weighted)
-            groups[name] = group
-        return group
+            raise TypeError(f"group must be hashable, got {quote(name)}") from None
 
     @property
     def tasks(self) -> tuple[CooperativeTask[Any], ...]:
         """The tasks that have not ended, as of now, in the order they were added."""
-        return tuple(self._runner.tasks)
+        return tuple(job.face for job in self._engine.jobs)
 
     def statistics(self) -> Statistics:
         """Return what was done so far and what is to be done, as of now."""
-        runner = self._runner
-        ready = runner.ready - len(runner.leases)
+        engine = self._engine
+        ready = engine.ready - len(engine.leases)
+        ended = engine.ended
         return Statistics(
             ready=ready,
-            paused=len(runner.tasks) - ready - runner.waiting,
-            waiting=runner.waiting,
-            ticks=runner.ticks,
-            steps=runner.steps,
-            cpu_time=runner.cpu_time,
-            longest_tick=runner.longest_tick,
-            longest_step=runner.longest_step,
-            longest_step_task=runner.longest_step_task,
-            time_slice=None if self._predicate_factory is not None else runner.time_slice,
+            paused=len(engine.jobs) - ready - engine.waiting,
+            waiting=engine.waiting,
+            ticks=engine.ticks,
+            steps=engine.steps,
+            cpu_time=engine.cpu_time,
+            longest_tick=engine.longest_tick,
+            longest_step=engine.longest_step,
+            longest_step_task=engine.longest_step_task,
+            finished=ended["finished"],
+            failed=ended["failed"],
+            cancelled=ended["cancelled"],
+            stopped=ended["stopped"],
+            refused=engine.refused,
+            time_slice=None
+            if self._predicate_factory is not None
+            else engine.rhythm.time_slice,
         )
 
     # Life
@@ -319,7 +338,7 @@ class Cooperator:
     @property
     def running(self) -> bool:
         """Whether tasks are stepped: after `start()`, before `stop()`."""
-        return self._runner.started
+        return self._engine.started
 
     def start(self) -> None:
         """Step tasks from now on; nothing if they are being stepped already.
@@ -327,10 +346,8 @@ class Cooperator:
         Raises:
             RuntimeError: It has unfinished tasks on another loop.
         """
-        self._runner.check_caller()
-        self._runner.stopped = False
-        self._runner.started = True
-        self._runner.request()
+        self._engine.check_caller()
+        self._engine.changes.make(self._engine.resume)
 
     def stop(self) -> None:
         """End every unfinished task with SchedulerStopped, and refuse new ones.
@@ -341,11 +358,8 @@ class Cooperator:
         Raises:
             RuntimeError: It has unfinished tasks on another loop.
         """
-        self._runner.check_caller()
-        self._runner.started = False
-        self._runner.stopped = True
-        self._runner.take_back_request()
-        self._runner.end_tasks("the Cooperator was stopped")
+        self._engine.check_caller()
+        self._engine.changes.make(self._engine.stop)
 
     async def drain(self) -> None:
         """Return once no unfinished task is left.
@@ -355,18 +369,18 @@ class Cooperator:
 
         Cancellation: leaves the tasks alone.
         """
-        runner = self._runner
-        loop = runner.check_loop()
-        while runner.tasks:
+        engine = self._engine
+        loop = engine.check_loop()
+        while engine.jobs:
             drained: asyncio.Future[None] = loop.create_future()
-            runner.drained.add(drained)
+            engine.drained.add(drained)
             try:
                 await drained
             finally:
-                runner.drained.discard(drained)
+                engine.drained.discard(drained)
 
     async def __aenter__(self) -> Self:
-        self._runner.check_loop()
+        self._engine.check_loop()
         return self
 
     async def __aexit__(
@@ -380,11 +394,6 @@ class Cooperator:
                 await self.drain()
         finally:
             self.stop()
-
-
-def _check_callable(name: str, value: object) -> None:
-    if not callable(value):
-        raise TypeError(f"{name} must be callable, got {value!r}")
 
 
 def _as_time_slice(value: TimeSlice | float | None) -> TimeSlice:
@@ -401,32 +410,53 @@ def get_cooperator() -> Cooperator:
     Raises:
         RuntimeError: No loop is running in this thread.
     """
-    pacer = pacer_of(_running_loop())
-    if pacer.cooperator is None:
-        pacer.cooperator = Cooperator()
-    assert isinstance(pacer.cooperator, Cooperator)  # noqa: S101 (for the type checker)
-    return pacer.cooperator
+    state = state_of(running_loop(_what_needs_a_loop))
+    if state.cooperator is None:
+        state.cooperator = Cooperator()
+    assert isinstance(state.cooperator, Cooperator)  # noqa: S101 (for the type checker)
+    return state.cooperator
 
 
-def _running_loop() -> asyncio.AbstractEventLoop:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        raise RuntimeError(
-            "cannot find a Cooperator without a running event loop in this thread;"
-            " from a worker thread use anyio.from_thread.run"
-        ) from None
+def _what_needs_a_loop() -> str:
+    return "the loop's own Cooperator"
+
+
+def engine_of(cooperator: Cooperator) -> Engine:
+    """Return what runs the tasks of `cooperator`: for the other modules of the package."""
+    return cooperator._engine
+
+
+def start_task(
+    iterator: Iterator[Any],
+    cooperator: Cooperator | None,
+    chunks: Chunks,
+    sink: Sink,
+    options: Mapping[str, Any],
+) -> CooperativeTask[Any]:
+    """Start a task that keeps its values; `options` are those of `cooperate`.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: The weight is not a finite number above 0.
+        SchedulerFull: As for `Cooperator.cooperate`.
+        RuntimeError: As for `Cooperator.cooperate`.
+    """
+    if cooperator is None:
+        cooperator = get_cooperator()
+    return cooperator._start(iterator, chunks=chunks, sink=sink, **options)
 
 
 def current_task() -> CooperativeTask[Any] | None:
     """Return the task whose step is running, or None outside of steps."""
     try:
-        task = pacer_of(asyncio.get_running_loop()).current
+        changes = state_of(asyncio.get_running_loop()).changes
     except RuntimeError:
         return None
-    if not isinstance(task, CooperativeTask):
+    job = changes.current
+    if not isinstance(job, Job):
         return None
-    task._watch()
+    job.take_single_steps()
+    task: CooperativeTask[Any] | None = job.face
     return task
 
 

@@ -1,8 +1,8 @@
-"""Every exception of the package, and the checks that arguments go through."""
+"""Every exception of the package."""
 
 from __future__ import annotations
 
-import math
+from cooperative_aio._checks import check_count, check_finite
 
 __all__ = [
     "AccumulationTooLarge",
@@ -69,45 +69,3 @@ class TaskFailed(TaskFinished):
 
 class NotPaused(SchedulerError):
     """Say that `resume()` was called more often than `pause()`."""
-
-
-def check_count(name: str, value: object, *, least: int = 1) -> None:
-    """Refuse what is no number of things.
-
-    Args:
-        name: What the caller called the argument.
-        value: What arrived.
-        least: The smallest number that is allowed.
-
-    Raises:
-        TypeError: The value is not an integer, or is a bool.
-        ValueError: The value is less than `least`.
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer of at least {least}, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-
-
-def check_finite(name: str, value: object, *, positive: bool) -> float:
-    """Return `value` as a float, or raise an error that names it.
-
-    Args:
-        name: What the caller called the argument.
-        value: What arrived.
-        positive: Whether 0 is refused as well as what is below.
-
-    Raises:
-        TypeError: The value is not a number, or is a bool.
-        ValueError: The value is not finite, or too small.
-    """
-    constraint = f"a finite number {'above' if positive else 'of at least'} 0"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be {constraint}, got {value!r}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number) or number < 0 or (positive and number == 0):
-        raise ValueError(f"{name} must be {constraint}, got {value!r}")
-    return number

@@ -23,24 +23,21 @@ The rules:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
-import time
-import weakref
-from collections.abc import AsyncGenerator, Callable
-from contextvars import Context
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Protocol
-from weakref import WeakKeyDictionary
+from typing import Protocol
 
-from cooperative_aio._errors import check_finite
-from cooperative_aio._fairness import Contender, FairQueue
+from cooperative_aio._changes import Changes
+from cooperative_aio._checks import check_finite
+from cooperative_aio._fairness import FairQueue, Seat
 
-__all__ = ["Lease", "Member", "Pacer", "TimeSlice", "pacer_of"]
+__all__ = ["Lease", "Member", "Pacer", "TimeSlice"]
 
 QUIET_SHARE = 0.006
 BUSY_SHARE = 0.03
-QUIET_TURNS = 8  # at least
+QUIET_TURNS = 8  # at least, once something else was seen to run
+UNDISTURBED_TURNS = 3  # at least, else
 ROUNDING = 1e-9  # seconds of a slice that are as good as none
 QUIET_TURNS_ENOUGH = 256  # whatever the clock says: it may be standing still
 
@@ -63,9 +60,9 @@ class TimeSlice:
         ValueError: A value is out of range.
     """
 
-    seconds: float = 0.005
+    seconds: float = 0.002
     _: KW_ONLY
-    max_wait: float = 0.02
+    max_wait: float = 0.01
     share: float = 1.0
 
     def __post_init__(self) -> None:
@@ -76,8 +73,8 @@ class TimeSlice:
             raise ValueError(f"share must be above 0 and at most 1, got {self.share!r}")
 
 
-class Lease(Contender, Protocol):
-    """Hold the slice from outside of a tick: code that awaited `checkpoint()`."""
+class Lease(Protocol):
+    """The hold of the slice from outside of a tick: of code that awaited `checkpoint()`."""
 
     def begin(self) -> None:
         """Wake the code up; it may run until the pacer's `deadline`."""
@@ -85,52 +82,45 @@ class Lease(Contender, Protocol):
     def end(self, seconds: float) -> None:
         """Learn that the code has run for `seconds`."""
 
-    async def wait(self) -> None:
-        """Compete for the slice, and return when it is this one's.
 
-        Cancellation: leaves the competition.
-        """
+class Loop(Protocol):
+    """What the pacer needs of the loop that it paces."""
+
+    changes: Changes
+    clock: Callable[[], float]
+
+    def call_soon(self, callback: Callable[..., object], *args: object) -> asyncio.Handle:
+        """Have the loop call."""
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: object
+    ) -> asyncio.TimerHandle:
+        """Have the loop call after `delay` seconds."""
 
 
-class Stepper(Protocol):
-    """Step tasks."""
-
-    @property
-    def stepping(self) -> object:
-        """The task whose step is running."""
-
-
-class Member:
-    """Stand for one who computes on the loop; all members share it equally.
+class Member(Seat):
+    """One participant in the pacer's queue; all of them share the loop equally.
 
     Args:
+        queue: The pacer's.
         run_slice: Computes for the seconds that it is given; tells how long that
             took, and what is to run next, if it came upon a lease.
         time_slice: How long and how politely to compute.
     """
 
-    __slots__ = (
-        "_free_at",
-        "_given",
-        "_queued",
-        "_rate",
-        "_ready",
-        "_throttle",
-        "_virtual",
-        "run_slice",
-        "time_slice",
-    )
+    __slots__ = ("free_at", "run_slice", "throttle", "time_slice")
 
     def __init__(
-        self, run_slice: Callable[[float], tuple[float, Lease | None]], time_slice: TimeSlice
+        self,
+        queue: FairQueue[Member],
+        run_slice: Callable[[float], tuple[float, Lease | None]],
+        time_slice: TimeSlice,
     ) -> None:
+        self.sit(queue)
         self.run_slice: Callable[[float], tuple[float, Lease | None]] = run_slice
         self.time_slice: TimeSlice = time_slice
-        self._rate = 1.0
-        self._virtual = self._given = 0.0
-        self._ready = self._queued = False
-        self._free_at = -math.inf  # when its share of the loop allows the next slice
-        self._throttle: asyncio.TimerHandle | None = None  # what waits for that
+        self.free_at: float = -math.inf  # when its share of the loop allows the next slice
+        self.throttle: asyncio.TimerHandle | None = None  # what waits for that
 
 
 class _Gauge:
@@ -166,29 +156,37 @@ class _Gauge:
 
 
 class Pacer:
-    """Share one loop between those who compute and everybody else.
+    """Share one loop between those who compute and everybody else; each loop has one."""
 
-    There is one for each loop, and it lives as long as that: see `pacer_of`.
-    """
+    __slots__ = (
+        "_changes",
+        "_clock",
+        "_disturbed",
+        "_gauge",
+        "_handle",
+        "_in_turn",
+        "_in_vain",
+        "_lease",
+        "_loop",
+        "_mark",
+        "_quiet_since",
+        "_quiet_turns",
+        "_slice_ended",
+        "_slice_left",
+        "_standing_back",
+        "deadline",
+        "queue",
+    )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop_ref = weakref.ref(loop)
-        self.clock: Callable[[], float] = getattr(loop, "perf_counter", time.perf_counter)
-        # Callbacks of the package run in a context of their own, so that none
-        # keeps alive what the context of a passing request refers to.
-        self.context: Context = Context()
-        self.cooperator: object = None  # the loop's own: see get_cooperator()
-        self.stepper: Stepper | None = None  # whose tick is going on
-        self.leases: WeakKeyDictionary[asyncio.Task[Any], Lease] = WeakKeyDictionary()
-        self.closing: object = None  # the task whose generator is being closed
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._changes = loop.changes
+        self._clock = loop.clock
+        self.queue: FairQueue[Member] = FairQueue()
         self.deadline: float = -math.inf  # until when the code that holds the lease may run
-        self.on_shutdown: set[Callable[[], None]] = set()
-        self._guard: AsyncGenerator[None, None] | None = None
         self._gauge = _Gauge()
-        self._queue: FairQueue[Member] = FairQueue()
         self._handle: asyncio.Handle | None = None  # of the next turn, if there is one
         self._in_turn = False
-        self._next: Member | None = None  # who has the next slice
         self._lease: tuple[Lease, Member, float] | None = None  # and when it began
         self._slice_left = 0.0  # seconds
         self._slice_ended = -math.inf
@@ -199,74 +197,35 @@ class Pacer:
         self._disturbed = False
         self._in_vain = False  # the last wait has ended without quiet
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that it paces, and is owned by."""
-        loop = self._loop_ref()
-        assert loop is not None  # noqa: S101 (who asks has a future of that loop)
-        return loop
-
-    def call_soon(self, callback: Callable[..., object], *args: object) -> asyncio.Handle:
-        """Have the loop call, in the package's own context."""
-        return self.loop.call_soon(callback, *args, context=self.context)
-
-    def watch_shutdown(self) -> None:
-        """See to it that `on_shutdown` is called before the loop is closed.
-
-        `asyncio.run` cancels asyncio's tasks, of which ours are none; but it also
-        closes the async generators that were begun on the loop, so begin one.
-        """
-        if self._guard is None:
-            self._guard = self._until_shutdown()
-            with contextlib.suppress(StopIteration):
-                self._guard.asend(None).send(None)
-
-    @property
-    def current(self) -> object:
-        """The task whose step is running, or whose generator is being closed."""
-        if self.closing is not None:
-            return self.closing
-        return self.stepper.stepping if self.stepper is not None else None
-
-    async def _until_shutdown(self) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            for callback in tuple(self.on_shutdown):
-                callback()
-
     # Joining and leaving
 
     def request(self, member: Member) -> None:
         """Give `member` slices from now on, in competition with the others."""
-        now = self.clock()
-        if member._free_at > now:
-            member._throttle = self.loop.call_later(
-                member._free_at - now, self._admit, member, context=self.context
+        now = self._clock()
+        if member.free_at > now:
+            member.throttle = self._loop.call_later(
+                member.free_at - now, self._changes.make, self._admit, member
             )
         else:
-            member._free_at = now
+            member.free_at = now
             self._admit(member)
 
     def _admit(self, member: Member) -> None:
         """Let `member` compete; what its timer came early is part of its next pause."""
-        member._throttle = None
-        self._queue.join(member)
+        member.throttle = None
+        self.queue.join(member)
         if self._handle is None and not self._in_turn:
-            self._stand_back_if(self._used_up(member.time_slice))
+            self._stand_back_if(used_up=self._used_up(member.time_slice))
             self._schedule()
 
     def withdraw(self, member: Member) -> None:
         """Give `member` no more slices until it asks again."""
-        if member._throttle is not None:
-            member._throttle.cancel()
-            member._throttle = None
-        if member._ready:
-            if self._next is member:
-                self._next = None
-                self._queue.put(member)
-            self._queue.leave(member)
-            if not self._queue.count and self._lease is None and self._handle is not None:
+        if member.throttle is not None:
+            member.throttle.cancel()
+            member.throttle = None
+        if member.ready:
+            self.queue.leave(member)
+            if not self.queue.count and self._lease is None and self._handle is not None:
                 self._handle.cancel()
                 self._handle = None
 
@@ -274,13 +233,13 @@ class Pacer:
         """Let `lease` have what is left of the slice, if nobody waits for that."""
         if self._handle is not None or self._in_turn or self._used_up(member.time_slice):
             return False
-        self._grant(lease, member, self.clock())
+        self._grant(lease, member, self._clock())
         self._schedule()
         return True
 
     def _used_up(self, time_slice: TimeSlice) -> bool:
         """Tell whether the last slice is; long after it a new one begins."""
-        now = self.clock()
+        now = self._clock()
         if self.deadline > -math.inf:  # it was lent, and has gone on by the clock
             self._slice_left = self.deadline - now
             self._slice_ended = min(self.deadline, now)
@@ -296,22 +255,22 @@ class Pacer:
         holds a lease pays for that.
         """
         is_waiting = self._handle is not None and self._lease is None
-        return self.clock() - self._mark if is_waiting else 0.0
+        return self._clock() - self._mark if is_waiting else 0.0
 
     # One turn of the loop: stand back, take a slice, or end a lease
 
     def _schedule(self) -> None:
-        self._handle = self.call_soon(self._turn)
-        self._mark = self.clock()
+        self._handle = self._loop.call_soon(self._changes.make, self._turn)
+        self._mark = self._clock()
 
     def _schedule_if_needed(self) -> None:
-        if self._handle is None and (self._queue.count or self._lease is not None):
+        if self._handle is None and (self.queue.count or self._lease is not None):
             self._schedule()
 
     def _turn(self) -> None:
         self._handle = None
         self._in_turn = True
-        now = self.clock()
+        now = self._clock()
         try:
             if self._lease is not None:
                 self._end_lease(now)
@@ -322,15 +281,13 @@ class Pacer:
             self._schedule_if_needed()
 
     def _take_turn(self, now: float) -> None:
-        if self._next is None:
-            self._next = self._queue.next()
-        member = self._next
+        member = self.queue.first()
         assert member is not None  # noqa: S101 (else there would be no turn)
         if self._standing_back:
             if not self._stood_back(member.time_slice, now):
                 return
             self._slice_left = member.time_slice.seconds
-        self._next = None
+        self.queue.take()
         self._run(member, now)
 
     def _run(self, member: Member, now: float) -> None:
@@ -338,20 +295,20 @@ class Pacer:
         try:
             used, lease = member.run_slice(min(self._slice_left, member.time_slice.seconds))
         finally:
-            ended = self.clock()
+            ended = self._clock()
             used = used or ended - now  # a step raised KeyboardInterrupt, say
             self._slice_over(member, used, ended)
-            self._queue.put_back(member)
+            self.queue.put_back(member)
         if lease is not None:
             self._grant(lease, member, ended)
         elif member.time_slice.share < 1:
             self._account(member, used, now)
 
     def _slice_over(self, member: Member, used: float, now: float) -> None:
-        self._queue.charge(member, used)
+        self.queue.charge(member, used)
         self._slice_left -= used
         self._slice_ended = now
-        self._stand_back_if(self._slice_left <= ROUNDING)
+        self._stand_back_if(used_up=self._slice_left <= ROUNDING)
 
     def _account(self, member: Member, used: float, began: float) -> None:
         """Note when `member` may compute again if it is to keep to its share.
@@ -359,8 +316,8 @@ class Pacer:
         What a timer comes late is made good for, up to the length of a slice.
         """
         latest = began - member.time_slice.seconds
-        member._free_at = max(member._free_at, latest) + used / member.time_slice.share
-        if member._ready:
+        member.free_at = max(member.free_at, latest) + used / member.time_slice.share
+        if member.ready:
             self.withdraw(member)
             self.request(member)
 
@@ -376,19 +333,19 @@ class Pacer:
         lease, member, began = self._lease
         self._lease = None
         lease.end(now - began)
-        if self._queue.count:
+        if self.queue.count:
             self.deadline = -math.inf
             self._slice_over(member, now - began, now)
         else:
-            self._queue.charge(member, now - began)
+            self.queue.charge(member, now - began)
 
     # Standing back
 
-    def _stand_back_if(self, used_up: bool) -> None:  # noqa: FBT001
+    def _stand_back_if(self, *, used_up: bool) -> None:
         self._standing_back = used_up
         self._disturbed = False
         self._quiet_turns = 0
-        self._quiet_since = self.clock()
+        self._quiet_since = self._clock()
 
     def _stood_back(self, time_slice: TimeSlice, now: float) -> bool:
         """Learn from the turn that has just passed; tell whether it was enough."""
@@ -402,23 +359,10 @@ class Pacer:
         if now - self._slice_ended >= patience:
             self._in_vain = True
             return True
-        if self._quiet_turns < QUIET_TURNS:
+        if self._quiet_turns < (QUIET_TURNS if self._disturbed else UNDISTURBED_TURNS):
             return False
         wanted = time_slice.seconds * (BUSY_SHARE if self._disturbed else QUIET_SHARE)
         if now - self._quiet_since < wanted and self._quiet_turns < QUIET_TURNS_ENOUGH:
             return False
         self._in_vain = False
         return True
-
-
-def pacer_of(loop: asyncio.AbstractEventLoop) -> Pacer:
-    """Return the pacer of `loop`, which is made when first asked for.
-
-    It is an attribute of the loop, so that it goes when the loop goes: a table
-    keyed by loops would keep them alive, since what is in it refers to them.
-    """
-    pacer: Pacer | None = getattr(loop, "_cooperative_aio_pacer", None)
-    if pacer is None:
-        pacer = Pacer(loop)
-        loop._cooperative_aio_pacer = pacer  # type: ignore[attr-defined]
-    return pacer

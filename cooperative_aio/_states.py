@@ -4,8 +4,9 @@
 ready      queued for its next step (or in it)
 paused     `pause()` was called more often than `resume()`
 waiting    suspended on an awaitable that its iterator yielded
-ending     cancelled: CancelledError is on its way, or was thrown and
-           the iterator is still cleaning up
+ending     cancelled: CancelledError is on its way, or was thrown, and the
+           iterator waits for one awaitable more to clean up. A task that
+           goes on all the same is a task like any other again
 =========  ==========================================================
 
 and, when it is done, finished, failed, stopped or cancelled. A waiting task may be
@@ -49,7 +50,11 @@ TRANSITIONS: Final[Mapping[State, Mapping[str, State]]] = {
         "stop()": State.STOPPED,
         "cancel()": State.ENDING,
     },
-    State.PAUSED: {
+    State.PAUSED: {  # by its own step, which goes on
+        "yields an awaitable": State.WAITING,
+        "returns": State.FINISHED,
+        "raises": State.FAILED,
+        "raises CancelledError": State.CANCELLED,
         "pause()": State.PAUSED,
         "the last resume()": State.READY,
         "stop()": State.STOPPED,
@@ -65,6 +70,8 @@ TRANSITIONS: Final[Mapping[State, Mapping[str, State]]] = {
     State.ENDING: {
         "yields a value": State.READY,
         "yields an awaitable": State.ENDING,
+        "yields another awaitable": State.WAITING,
+        "the awaitable is done": State.ENDING,
         "returns": State.FINISHED,
         "raises": State.FAILED,
         "raises CancelledError": State.CANCELLED,

@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 from weakref import WeakSet
 
-from cooperative_aio._cooperator import Cooperator
-from cooperative_aio._errors import check_finite
-from cooperative_aio._pacing import pacer_of
+from cooperative_aio._checks import check_finite
+from cooperative_aio._cooperator import Cooperator, engine_of
+from cooperative_aio._loop import state_of as loop_state_of
 from cooperative_aio._task import CooperativeTask
 
 __all__ = ["STATES", "LoopLag", "Watch", "labelled", "state_of"]
@@ -158,7 +158,7 @@ class Watch:
         """
         if self._loop is None:
             return {}
-        own = pacer_of(self._loop).cooperator
+        own = loop_state_of(self._loop).cooperator
         found: Iterable[Cooperator] = self._given
         if not found:
             self._seen.update(_cooperators_on(self._loop))
@@ -175,11 +175,9 @@ class Watch:
 
 def _cooperators_on(loop: asyncio.AbstractEventLoop) -> Iterator[Cooperator]:
     """Find the loop's own Cooperator, and those that have unfinished tasks on it."""
-    pacer = pacer_of(loop)
-    if isinstance(pacer.cooperator, Cooperator):
-        yield pacer.cooperator
-    for shut_down in tuple(pacer.on_shutdown):
-        label = getattr(getattr(shut_down, "__self__", None), "_label", None)
-        cooperator = getattr(label, "__self__", None)
-        if isinstance(cooperator, Cooperator):
+    state = loop_state_of(loop)
+    if isinstance(state.cooperator, Cooperator):
+        yield state.cooperator
+    for cooperator in tuple(state.cooperators):
+        if engine_of(cooperator).jobs:
             yield cooperator

@@ -34,7 +34,7 @@ from cooperative_aio import (
     get_cooperator,
 )
 from cooperative_aio._clock import Clock as VirtualClock
-from cooperative_aio._pacing import pacer_of
+from cooperative_aio._loop import state_of
 
 
 class TestArguments:
@@ -329,7 +329,7 @@ class TestTicks:
 
     @on_both_loops
     async def test_nothing_is_scheduled_on_the_loop_when_nothing_is_ready(self):
-        pacer = pacer_of(asyncio.get_running_loop())
+        pacer = state_of(asyncio.get_running_loop()).pacer
         cooperator = Cooperator()
         task = cooperator.cooperate(forever())
         task.pause()
@@ -894,7 +894,7 @@ class TestDrain:
         draining.cancel()
         await asyncio.wait([draining])
         assert not task.done()
-        assert not cooperator._runner.drained
+        assert not cooperator._engine.drained
         cooperator.stop()
 
     @on_both_loops

@@ -152,11 +152,11 @@ async def test_a_group_is_forgotten_with_its_last_task_unless_it_has_a_weight():
     cooperator = Cooperator()
     await cooperator.cooperate(iter(()), group="g")
     await asyncio.sleep(0)
-    assert list(cooperator._runner.groups) == []
+    assert list(cooperator._engine.groups) == []
     cooperator.group("g").weight = 2
     assert cooperator.group("g").weight == 2
     cooperator.group("g").weight = 1
-    assert list(cooperator._runner.groups) == []
+    assert list(cooperator._engine.groups) == []
 
 
 async def test_bad_groups_and_weights_are_clear_errors():

@@ -287,7 +287,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def stale_entries_are_counted(self):
-        queue = self.cooperator._runner.queue
+        queue = self.cooperator._engine.queue
         entries = [*queue.ring, *(entry[2] for entry in queue.ahead)]
         assert len(set(map(id, entries))) == len(entries)
         assert queue._stale == sum(not task._ready for task in entries)

@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from cooperative_aio import Cooperator, TimeSlice, current_task
-from cooperative_aio._pacing import pacer_of
+from cooperative_aio._loop import state_of
 from cooperative_aio.testing import Deadlock, VirtualLoop
 
 TURN = 2**-16
@@ -742,11 +742,11 @@ class TestThePacer:
     @on(Loop, StillAsyncio, StillUvloop)
     async def test_there_is_one_for_each_loop(self):
         loop = asyncio.get_running_loop()
-        assert pacer_of(loop) is pacer_of(loop)
-        assert pacer_of(loop).loop is loop
+        assert state_of(loop) is state_of(loop)
+        assert state_of(loop).loop is loop
         other = asyncio.new_event_loop()
         try:
-            assert pacer_of(other) is not pacer_of(loop)
+            assert state_of(other) is not state_of(loop)
         finally:
             other.close()
 

@@ -69,9 +69,9 @@ async def happen(puppet, state, event):
 )
 async def test_each_event_leads_where_the_table_says(state, event):
     puppet = await bring_into(state)
-    assert puppet.task._state_now is state
+    assert puppet.task.state == state.value
     await happen(puppet, state, event)
-    assert puppet.task._state_now is TRANSITIONS[state][event]
+    assert puppet.task.state == TRANSITIONS[state][event].value
     assert repr(puppet.task).startswith(
         f"<CooperativeTask {TRANSITIONS[state][event].value} name="
     )

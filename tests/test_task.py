@@ -960,19 +960,26 @@ class TestInterrupts:
         assert log == ["closed"]
         assert outcome(tasks[0]) is leaving
 
-    @on_both_loops
-    async def test_an_interrupt_in_the_clean_up_leaves_too(self):
+    def test_an_interrupt_in_the_clean_up_leaves_too(self, loop_factory):
         def interrupts():
             try:
                 yield
             finally:
                 raise SystemExit("now")
 
+        async def start():
+            task = cooperator.cooperate(interrupts())
+            cooperator.ticks.tick()
+            return task
+
+        async def cancel():
+            task.cancel()
+            await turns(2)
+
         cooperator = Stepwise()
-        task = cooperator.cooperate(interrupts())
-        cooperator.ticks.tick()
-        task._must_cancel = True
-        with contextlib.suppress(SystemExit):
-            task._deliver_cancel()
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            task = runner.run(start())
+            with pytest.raises(SystemExit, match="now"):
+                runner.run(cancel())
         assert outcome(task) is SystemExit
         assert cooperator.tasks == ()

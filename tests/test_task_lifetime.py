@@ -20,7 +20,7 @@ from cooperative_aio import (
     cooperate,
     get_cooperator,
 )
-from cooperative_aio._pacing import pacer_of
+from cooperative_aio._loop import state_of
 
 
 def in_a_runner(loop_factory, main):
@@ -319,7 +319,7 @@ class TestGarbage:
         ready = cooperator.cooperate(forever())
         for _ in range(500):
             cooperator.cooperate(forever()).stop()
-        queue = cooperator._runner.queue
+        queue = cooperator._engine.queue
         assert len(queue.ring) + len(queue.ahead) < 50
         ready.stop()
         cooperator.stop()
@@ -366,7 +366,7 @@ class TestGarbage:
         async def main():
             loop = asyncio.get_running_loop()
             await coiterate(iter("ab"))
-            references.extend(map(weakref.ref, (loop, pacer_of(loop), get_cooperator())))
+            references.extend(map(weakref.ref, (loop, state_of(loop), get_cooperator())))
 
         in_a_runner(loop_factory, main)
         gc.collect()

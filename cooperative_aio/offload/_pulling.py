@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
-from cooperative_aio._source import check_iterator
+from cooperative_aio._iterators import check_iterator
 
 __all__ = [
     "Order",

@@ -203,9 +203,9 @@ def test_only_cooperators_are_watched():
 
 
 async def test_a_strange_guest_at_the_shutdown_is_no_cooperator():
-    from cooperative_aio._pacing import pacer_of  # noqa: PLC0415
+    from cooperative_aio._loop import state_of  # noqa: PLC0415
 
-    pacer = pacer_of(asyncio.get_running_loop())
+    pacer = state_of(asyncio.get_running_loop())
     pacer.on_shutdown.add(print)
     async with Watch((), LoopLag()) as watch:
         assert watch.cooperators() == {}

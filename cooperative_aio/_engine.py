@@ -1,0 +1,434 @@
+"""The engine of a Cooperator: its tasks, the queue of the ready ones, its ticks.
+
+A **tick** is one turn of the loop in which ready tasks are stepped, taken from the fair
+queue, until the slice is over or none is ready. Its rhythm brings ticks about. `update`
+is called whenever a task becomes ready or is no more; it asks the rhythm for ticks, or
+takes that back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
+from contextvars import Context, copy_context
+from itertools import count
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from cooperative_aio._changes import Changes
+from cooperative_aio._errors import SchedulerStopped
+from cooperative_aio._fairness import FairQueue, Group, Seat
+from cooperative_aio._job import Job
+from cooperative_aio._loop import REMEDY, LoopState, running_loop, state_of
+from cooperative_aio._pacing import Lease
+from cooperative_aio._rhythm import Predicate, Rhythm
+from cooperative_aio._sinks import Sink
+from cooperative_aio._stepping import Chunks
+from cooperative_aio._task import CooperativeTask
+
+__all__ = ["Engine"]
+
+logger: Final = logging.getLogger("cooperative_aio")
+
+_numbers = count(1)
+
+
+class Engine:
+    """Run tasks for a Cooperator, which has the public face.
+
+    Args:
+        owner: The Cooperator.
+        rhythm: What brings ticks about.
+        clock: As for Cooperator; `time.perf_counter` stands for the loop's own.
+        slow_step: As for Cooperator.
+    """
+
+    def __init__(
+        self, owner: object, rhythm: Rhythm, clock: Callable[[], float], slow_step: float
+    ) -> None:
+        self.owner: object = owner
+        self.rhythm: Rhythm = rhythm
+        self._slow_step = slow_step
+        self._given_clock = None if clock is time.perf_counter else _SafeClock(clock, self)
+        self.clock: Callable[[], float] = self._given_clock or clock
+        self.started: bool = True
+        self.stopped: bool = False  # new tasks are refused
+        # While there are unfinished tasks, it belongs to their loop
+        self._state: LoopState | None = None
+        self._last_state: Callable[[], LoopState | None] = _nothing
+        self.changes: Changes = Changes()
+        # Tasks
+        self.jobs: dict[Job, None] = {}
+        self.drained: set[asyncio.Future[None]] = set()
+        self.queue: FairQueue[Any] = FairQueue()
+        self.groups: WeakValueDictionary[Hashable, Group] = WeakValueDictionary()
+        self.weighted: set[Group] = set()  # groups that are not to be forgotten
+        self.leases: set[Any] = set()  # seats of code that awaits checkpoint()
+        self.granted: Lease | None = None  # the lease whose turn it is
+        self.ready: int = 0  # tasks, and code that awaits a checkpoint
+        self.waiting: int = 0  # tasks that wait on an awaitable
+        self._born: tuple[Any, int, Job] | None = None  # the first task made in a step
+        self._leaving: BaseException | None = None  # what a user's clock has raised
+        # Statistics
+        self.ended: Counter[str] = Counter()  # tasks, by how they ended
+        self.refused: int = 0
+        self.ticks: int = 0
+        self.steps: int = 0
+        self.cpu_time: float = 0.0
+        self.longest_tick: float = 0.0
+        self.longest_step: float = 0.0
+        self.longest_step_task: str | None = None
+        self.notable: float = 0.0  # a step that took no longer is neither slow nor the longest
+
+    def label(self) -> str:
+        """Return what error messages call the Cooperator."""
+        return repr(self.owner)
+
+    # The loop that it belongs to
+
+    @property
+    def loop_state(self) -> LoopState:
+        """What the package keeps on the loop that it belongs to, or last belonged to."""
+        state = self._state or self._last_state()
+        assert state is not None  # noqa: S101 (there are tasks, hence a loop)
+        return state
+
+    def check_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the running loop, if the Cooperator may be used on it."""
+        self.check_caller()
+        return running_loop(self.label)
+
+    def check_caller(self) -> None:
+        """Refuse calls from another loop or thread while there are unfinished tasks."""
+        if self._state is None:
+            return
+        loop = self._state.loop
+        if loop.is_closed():
+            self.changes.make(self._lose_tasks)
+            return
+        try:
+            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is loop or (running is None and not loop.is_running()):
+            return
+        raise RuntimeError(
+            f"cannot use {self.label()} from here; it has unfinished tasks on another event"
+            f" loop (give each loop a Cooperator; {REMEDY})"
+        )
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> LoopState:
+        """Serve `loop`, and belong to it while there are unfinished tasks."""
+        state = state_of(loop)
+        if self._last_state() is not state:
+            self._last_state = weakref.ref(state)
+            self.changes = state.changes
+            self.rhythm.bind(self, state)
+            state.cooperators.add(self.owner)
+            if self._given_clock is None:
+                self.clock = state.clock
+        return state
+
+    def _lose_tasks(self) -> None:
+        """End the tasks of a loop that was closed without being shut down."""
+        self.rhythm.requested = False
+        for lease in tuple(self.leases):
+            self.take_back_lease(lease)
+        for job in tuple(self.jobs):
+            job.lose()
+
+    def shut_down(self) -> None:
+        """End what is unfinished when the loop ends; the next one may be served."""
+        was_stopped, self.stopped = self.stopped, True
+        try:
+            self.end_tasks("the event loop was shut down")
+        finally:
+            self.stopped = was_stopped
+
+    # Tasks
+
+    def start(
+        self,
+        iterator: Iterator[Any],
+        *,
+        name: str | None,
+        weight: float,
+        context: Context | None,
+        group: Hashable,
+        chunks: Chunks | None = None,
+        sink: Sink | None = None,
+    ) -> CooperativeTask[Any]:
+        """Make a task, and let it compete; the arguments are those of `cooperate`.
+
+        Raises:
+            BaseException: No tick can be had from the scheduler; all is as it was.
+        """
+        loop = running_loop(self.label)
+        state = self.bind(loop)
+        queue: FairQueue[Any] = self.queue if group is None else self.group(group)
+        context = copy_context() if context is None else context
+        job = Job(self, iterator, queue, context, weight, chunks, sink)
+        job.given_name = name
+        job.number = next(_numbers)
+        task: CooperativeTask[Any] = CooperativeTask(job, loop)
+        job.face = task
+        self._note_birth(job)
+        self.changes.make(self._adopt, job, state)
+        return task
+
+    def _note_birth(self, job: Job) -> None:
+        """Note the first task that is made in a step: it may owe what its maker owes."""
+        maker = self.changes.current
+        if maker is not None and (
+            self._born is None or self._born[0] is not maker or self._born[1] != maker.steps
+        ):
+            self._born = (maker, maker.steps, job)
+
+    def _adopt(self, job: Job, state: LoopState) -> None:
+        if self._state is None:
+            self._state = state
+            state.on_shutdown.add(self.shut_down)
+            state.watch_shutdown()
+        self.jobs[job] = None
+        state.sharings.add(job.iterator)
+        if self.stopped:
+            job.stop(SchedulerStopped("the Cooperator is stopped; start() it first"))
+            return
+        try:
+            self.update(job, wanted=True, strict=True)
+        except BaseException:
+            self.update(job, wanted=False)
+            state.sharings.remove(job.iterator)
+            self.forget(job)
+            raise
+
+    def forget(self, job: Job) -> None:
+        """Drop a task that ends; with the last one, leave the loop."""
+        del self.jobs[job]
+        self.ended[job.state.value] += 1
+        born = self._born
+        if born is not None and born[0] is job:
+            self._born = None
+            if born[1] >= job.steps - 1:
+                born[2].inherit(job)
+        if not self.jobs:
+            self._leave_loop()
+
+    def _leave_loop(self) -> None:
+        state, self._state = self._state, None
+        if state is not None:
+            state.on_shutdown.discard(self.shut_down)
+        for drained in self.drained:
+            try:
+                if not drained.done():
+                    drained.set_result(None)
+            except RuntimeError:  # the loop is closed
+                continue
+
+    def resume(self) -> None:
+        """Step tasks from now on."""
+        self.stopped = False
+        self.started = True
+        self.update_rhythm()
+
+    def stop(self) -> None:
+        """End all tasks, and step none from now on."""
+        self.started = False
+        self.stopped = True
+        self.update_rhythm()
+        self.end_tasks("the Cooperator was stopped")
+
+    def end_tasks(self, why: str) -> None:
+        """End all tasks with SchedulerStopped, and let code at a checkpoint go on."""
+        for lease in tuple(self.leases):
+            self.take_back_lease(lease)
+            lease.begin()
+        leaving: BaseException | None = None
+        for job in tuple(self.jobs):
+            try:
+                job.stop(SchedulerStopped(why))
+            except BaseException as error:  # noqa: BLE001
+                leaving = error
+        if leaving is not None:
+            try:
+                raise leaving
+            finally:
+                del leaving
+
+    def group(self, name: Hashable) -> Group:
+        """Return the group of that name, which is made when first asked for."""
+        group = self.groups.get(name)
+        if group is None:
+            group = self.groups[name] = Group(name, self.queue, self, self.weighted)
+        return group
+
+    # Who is ready
+
+    def update(self, seat: Seat, *, wanted: bool, strict: bool = False) -> None:
+        """Let a task, or code that awaits a checkpoint, compete for the time, or not."""
+        if seat.wanted is wanted:
+            return
+        seat.wanted = wanted
+        self.ready += 1 if wanted else -1
+        if self.changes.serving:
+            self.changes.moves.append(seat)
+        else:
+            seat.move()
+        self.update_rhythm(strict=strict)
+
+    def update_rhythm(self, *, strict: bool = False) -> None:
+        """Ask for ticks when there is something to do, and for none when there is not."""
+        wanted = self.started and self.ready > 0
+        if wanted is not self.rhythm.requested:
+            if wanted:
+                self.rhythm.request(strict=strict)
+            else:
+                self.rhythm.withdraw()
+
+    def add_lease(self, lease: Any) -> None:
+        """Let code that awaits a checkpoint compete with the tasks."""
+        self.leases.add(lease)
+        self.update(lease, wanted=True)
+
+    def take_back_lease(self, lease: Any) -> None:
+        """Let it compete no more."""
+        if lease in self.leases:
+            self.leases.discard(lease)
+            self.update(lease, wanted=False)
+
+    # Ticks and steps
+
+    def tick(self, deadline: float, predicate: Predicate | None) -> tuple[float, Lease | None]:
+        """Step ready tasks until `deadline`, or until `predicate` says so.
+
+        Returns:
+            The seconds that this took, and a lease whose turn it is, if there is one.
+        """
+        self.ticks += 1
+        queue = self.queue
+        began = queue.now = self.clock()
+        try:
+            queue.serve(self, deadline, predicate)
+        finally:
+            used = max(0.0, queue.now - began)
+            self.cpu_time += used
+            self.longest_tick = max(self.longest_tick, used)
+            lease, self.granted = self.granted, None
+            self._leave_if_asked()
+        return used, lease
+
+    def step_now(self, job: Job) -> None:
+        """Take one step of a task that is being cancelled: no tick is waited for."""
+        changes = self.changes
+        began = self.clock()
+        value: Any = None
+        raised: BaseException | None = None
+        changes.current = job
+        try:
+            value = job.run(job.next)
+        except BaseException as error:  # noqa: BLE001
+            raised = error
+        changes.current = None
+        job.steps += 1
+        self.steps += 1
+        seconds = max(0.0, self.clock() - began)
+        self.cpu_time += seconds
+        job.queue.charge(job, seconds)
+        try:
+            if raised is not None:
+                job.raised(raised)
+            else:
+                job.settle(value)
+        finally:
+            del value, raised
+            if seconds > self.notable:
+                self.note_step(job, seconds)
+            self._leave_if_asked()
+            del job
+
+    def note_step(self, job: Any, seconds: float) -> None:
+        """Remember the longest step, and log the first slow one of each task."""
+        if seconds > self.longest_step:
+            self.longest_step = seconds
+            self.longest_step_task = job.name
+            self.notable = min(seconds, self._slow_step)
+        if seconds > self._slow_step and not job.was_slow:
+            job.was_slow = True
+            try:
+                logger.warning(
+                    "a step of %s held the loop for %.3f seconds", repr(job), seconds
+                )
+            except Exception as error:  # noqa: BLE001
+                self.report("a log handler failed", error)
+
+    def is_stepping(self) -> bool:
+        """Tell whether one of its tasks is being stepped, below whatever else is."""
+        changes = self.changes
+        running = (changes.current, *changes.outer)
+        return any(getattr(seat, "home", None) is self for seat in running)
+
+    # Errors
+
+    def report(self, message: str, error: BaseException) -> None:
+        """Tell the loop's exception handler what a user's callable has raised."""
+        self.loop_state.loop.call_exception_handler(
+            {"message": f"{message}: {self.label()}", "exception": error}
+        )
+
+    def leave_with(self, error: BaseException) -> None:
+        """Have `error` leave through the loop, once the books are right."""
+        self._leaving = error
+
+    def _leave_if_asked(self) -> None:
+        error, self._leaving = self._leaving, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
+
+
+class _SafeClock:
+    """A user's clock that never fails: a failure is reported, and its last reading stands.
+
+    Args:
+        clock: The user's.
+        engine: What reports, and raises what is to leave through the loop.
+    """
+
+    __slots__ = ("_clock", "_engine", "_failed", "_last")
+
+    def __init__(self, clock: Callable[[], float], engine: Engine) -> None:
+        self._clock = clock
+        self._engine = weakref.ref(engine)
+        self._failed = False
+        self._last = 0.0
+
+    def __call__(self) -> float:
+        """Read the clock."""
+        try:
+            now = self._clock()
+            if not -math.inf < now < math.inf:
+                raise ValueError(f"clock must return a finite number, got {now!r}")  # noqa: TRY301
+        except (KeyboardInterrupt, SystemExit) as error:
+            engine = self._engine()
+            if engine is not None:
+                engine.leave_with(error)
+        except BaseException as error:  # noqa: BLE001
+            engine = self._engine()
+            if not self._failed and engine is not None:
+                self._failed = True
+                engine.report("the clock failed, so its last reading stands", error)
+        else:
+            self._failed = False
+            self._last = now
+        return self._last
+
+
+def _nothing() -> None:
+    """Stand in for the reference to a loop before there was one."""

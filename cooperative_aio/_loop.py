@@ -1,0 +1,207 @@
+"""What the package keeps on a loop: its pacer, its Cooperators, who runs, the shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import weakref
+from collections.abc import AsyncGenerator, Callable
+from contextvars import Context
+from typing import Any, Final
+from weakref import WeakKeyDictionary, WeakSet
+
+from cooperative_aio._changes import Changes
+from cooperative_aio._iterators import Sharings
+from cooperative_aio._pacing import Pacer
+
+__all__ = ["LoopState", "running_loop", "state_of"]
+
+ATTRIBUTE: Final = "_cooperative_aio"
+REMEDY: Final = (
+    "call it from an `async def` function, and from another thread by"
+    " loop.call_soon_threadsafe (in anyio's own threads: anyio.from_thread.run)"
+)
+
+
+class LoopState:
+    """One loop's part of the package; it lives as long as the loop: see `state_of`."""
+
+    __slots__ = (
+        "__weakref__",
+        "_guard",
+        "_loop",
+        "changes",
+        "clock",
+        "context",
+        "cooperator",
+        "cooperators",
+        "leases",
+        "on_shutdown",
+        "pacer",
+        "sharings",
+        "wakes",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = weakref.ref(loop)
+        self._guard: AsyncGenerator[None, None] | None = None
+        self.clock: Callable[[], float] = getattr(loop, "perf_counter", time.perf_counter)
+        self.changes: Changes = Changes()
+        # Callbacks of the package run in a context of their own, so that none
+        # keeps alive what the context of a passing request refers to.
+        self.context: Context = Context()
+        self.pacer: Pacer = Pacer(self)
+        self.cooperator: Any = None  # the loop's own: see get_cooperator()
+        self.cooperators: WeakSet[Any] = WeakSet()  # that were used here
+        self.leases: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # see checkpoint()
+        self.sharings: Sharings = Sharings()
+        self.wakes: dict[int, Wake] = {}  # by the future's id
+        self.on_shutdown: set[Callable[[], None]] = set()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that this belongs to, and is owned by."""
+        loop = self._loop()
+        assert loop is not None  # noqa: S101 (whoever asks has a future of that loop)
+        return loop
+
+    def call_soon(self, callback: Callable[..., object], *args: object) -> asyncio.Handle:
+        """Have the loop call, in the package's own context."""
+        return self.loop.call_soon(callback, *args, context=self.context)
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: object
+    ) -> asyncio.TimerHandle:
+        """Have the loop call after `delay` seconds, in the package's own context."""
+        return self.loop.call_later(delay, callback, *args, context=self.context)
+
+    # The end of the loop
+
+    def watch_shutdown(self) -> None:
+        """See to it that `on_shutdown` is called before the loop is closed.
+
+        `asyncio.run` cancels asyncio's tasks, of which ours are none; but it also
+        closes the async generators that were begun on the loop, so begin one.
+        """
+        if self._guard is None:
+            self._guard = self._until_shutdown()
+            with contextlib.suppress(StopIteration):
+                self._guard.asend(None).send(None)
+
+    async def _until_shutdown(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            self.shut_down()
+
+    def shut_down(self) -> None:
+        """End what is unfinished; one end that raises does not keep the others from it."""
+        leaving: BaseException | None = None
+        for callback in tuple(self.on_shutdown):
+            try:
+                self.changes.make(callback)
+            except BaseException as error:  # noqa: BLE001
+                leaving = error
+        if leaving is not None:
+            try:
+                raise leaving
+            finally:
+                del leaving
+
+    # Waiting on futures
+
+    def wait_on(self, future: asyncio.Future[Any], waiter: Any, *, is_shared: bool) -> Wake:
+        """Have `waiter.woken(future)` called when `future` is done.
+
+        However many wait on one future, it has one callback of the package, so that a
+        task that stops waiting need not be looked for among all the others.
+
+        Raises:
+            Exception: It only looks like a future.
+        """
+        wake = self.wakes.get(id(future)) if is_shared else None
+        if wake is None:
+            wake = Wake(self, waiter)
+            future.add_done_callback(wake, context=self.context)
+            if is_shared:
+                self.wakes[id(future)] = wake
+        else:
+            wake.add(waiter)
+        return wake
+
+    def wait_no_more(self, future: asyncio.Future[Any], waiter: Any, wake: Wake) -> None:
+        """Take back what `wait_on` has done."""
+        if wake.remove(waiter):
+            self.wakes.pop(id(future), None)
+            with contextlib.suppress(Exception):  # it only looks like a future
+                future.remove_done_callback(wake)
+
+
+class Wake:
+    """The callback of a future that tasks wait on: wakes them, in their order."""
+
+    __slots__ = ("_state", "_waiters")
+
+    def __init__(self, state: LoopState, waiter: Any) -> None:
+        self._state = state
+        self._waiters: Any = waiter  # the only one, or a dict of several, or None
+
+    def __call__(self, future: asyncio.Future[Any]) -> None:
+        """Tell all that wait."""
+        waiters, self._waiters = self._waiters, None
+        state = self._state
+        state.wakes.pop(id(future), None)
+        leaving: BaseException | None = None
+        for waiter in tuple(waiters) if isinstance(waiters, dict) else (waiters,):
+            try:
+                if waiter is not None:
+                    state.changes.make(waiter.woken, future)
+            except BaseException as error:  # noqa: BLE001
+                leaving = error
+        if leaving is not None:
+            try:
+                raise leaving
+            finally:
+                del leaving, waiters, waiter, self
+
+    def add(self, waiter: Any) -> None:
+        """Have one more told."""
+        if not isinstance(self._waiters, dict):
+            self._waiters = {self._waiters: None}
+        self._waiters[waiter] = None
+
+    def remove(self, waiter: Any) -> bool:
+        """Have one not told; tell whether no other waits."""
+        if isinstance(self._waiters, dict):
+            self._waiters.pop(waiter, None)
+            return not self._waiters
+        self._waiters = None
+        return True
+
+
+def running_loop(who: Callable[[], str]) -> asyncio.AbstractEventLoop:
+    """Return the running loop; `who()` says what needs it.
+
+    Raises:
+        RuntimeError: No loop is running in this thread; the message says what to do.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            f"cannot use {who()} without a running event loop in this thread; {REMEDY}"
+        ) from None
+
+
+def state_of(loop: asyncio.AbstractEventLoop) -> LoopState:
+    """Return what the package keeps on `loop`; it is made when first asked for.
+
+    It is an attribute of the loop, so that it goes when the loop goes: a table
+    keyed by loops would keep them alive, since what is in it refers to them.
+    """
+    state: LoopState | None = getattr(loop, ATTRIBUTE, None)
+    if state is None:
+        state = LoopState(loop)
+        setattr(loop, ATTRIBUTE, state)
+    return state
