@@ -5,6 +5,7 @@ an asyncio.Task, and want two equal logs.
 """
 
 import asyncio
+import contextlib
 import gc
 import random
 import traceback
@@ -219,10 +220,8 @@ class TestTwoCancellationsBeforeTheFirstIsDelivered:
     @on_both_loops
     async def test_are_one_for_a_task_that_catches_them_and_returns(self):
         def catches():
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 yield a_future()
-            except asyncio.CancelledError:
-                pass
             return (yield asyncio.ensure_future(asyncio.sleep(0, "went on")))
 
         task = cooperate(catches())
@@ -771,7 +770,7 @@ class Program:
     KINDS = ("future", "task", "stubborn", "shield")
 
     def __init__(self, seed):
-        self.random = random.Random(seed)
+        self.random = random.Random(seed)  # noqa: S311
         self.log = []
         self.futures = []
         choice = self.random.choice
