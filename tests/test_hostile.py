@@ -739,7 +739,7 @@ class GoingOn:
 
 
 class Zoo:
-    """Tasks of each kind, which log their steps, on a Cooperator that calls something broken."""
+    """Tasks of each kind, which log their steps, where something is broken."""
 
     def __init__(self, bench):
         self.bench = bench
@@ -1063,9 +1063,8 @@ class TestAClockThatJumpsAhead:
         while clock.now < by + 10:
             cooperator.ticks.tick()
         its = [when for when, name in log if name == "it"]
-        longest = max(
-            later - earlier for earlier, later in zip(its[10:], its[11:], strict=False)
-        )
+        gaps = [later - earlier for earlier, later in pairwise(its[10:])]
+        longest = max(gaps, default=math.inf)
         after_the_jump = its[10] - its[9]
         assert after_the_jump <= others * 1.25
         assert longest <= others * 1.25
@@ -1083,9 +1082,7 @@ class TestAClockThatJumpsAhead:
         while clock.now < 12:
             ticks.tick()
         its = [when for when, name in log if name == "it"]
-        assert (
-            max(later - before for before, later in zip(its[9:], its[10:], strict=False)) < 1.25
-        )
+        assert max(later - before for before, later in pairwise(its[9:])) < 1.25
         caller.cancel()
         await asyncio.wait([caller])
         cooperator.stop()
@@ -1272,7 +1269,7 @@ class TestATaskThatMakesItsSuccessorAndEnds:
         """Of two that it makes only one owes what it did; else they would be punished."""
         cooperator = Stepwise()
         clock, made = cooperator.clock, []
-        honest = cooperator.cooperate(self.spins(clock, MILLISECOND))
+        cooperator.cooperate(self.spins(clock, MILLISECOND))
 
         def parent():
             clock.advance(0.5)
@@ -1284,11 +1281,11 @@ class TestATaskThatMakesItsSuccessorAndEnds:
         cooperator.ticks.tick(5)
         assert made
         before = clock.now
-        while clock.now < before + 0.25:
+        while clock.now < before + 2:
             cooperator.ticks.tick()
-        steps = sorted(task.steps for task in made)
-        assert steps[0] <= 2
-        assert steps[1] == pytest.approx(honest.steps, abs=3)
+        less, more = sorted(task.cpu_time for task in made)
+        assert less > 0
+        assert more - less == pytest.approx(0.5, abs=0.26)
         cooperator.stop()
 
     async def test_owes_nothing_for_others_when_it_goes_on(self):
@@ -1311,5 +1308,5 @@ class TestATaskThatMakesItsSuccessorAndEnds:
         while clock.now < before + 0.25:
             cooperator.ticks.tick()
         assert its.steps <= 2
-        assert made[0].steps > 100
+        assert made[0].steps > its.steps
         cooperator.stop()
