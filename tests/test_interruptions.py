@@ -116,6 +116,7 @@ class Stage:
         self.paused = None
         self.new = None
         self.seen = set()
+        self.interrupted = False
         self.cooperator = None
 
     # For scenarios
@@ -158,6 +159,7 @@ class Stage:
 
     def interrupt(self, action, number):
         """Do what is to be done in the middle of everything."""
+        self.interrupted = True
         tasks = [task for task in self.tasks.values() if hasattr(task, "pause")]
         tasks = tasks or list(self.cooperator.tasks)
         self.target = tasks[number % len(tasks)] if tasks else None
@@ -205,6 +207,8 @@ class Stage:
         self.main = asyncio.ensure_future(scenario(self))
         with interruption:
             await self.until_done(resume_after=40)
+        for _ in range(3):  # for what the ends have scheduled
+            await asyncio.sleep(0)
         self.check_end()
         before = self.cooperator.statistics().ticks
         for _ in range(20):
@@ -217,34 +221,41 @@ class Stage:
         for turn in range(self.TURNS):
             self.check_counts()
             paused = self.paused
-            if paused is not None:
-                if turn >= resume_after:
-                    if steps is not None and paused.steps != steps and not paused.done():
-                        self.problems.append("it has been stepped while it was paused")
-                    self.paused = None
-                    self.call(paused.resume)
-                elif self.is_settled(turn):
+            if turn == resume_after:
+                if steps is not None and paused.steps != steps and not paused.done():
+                    self.problems.append("it has been stepped while it was paused")
+                self.paused = None
+                for task in self.cooperator.tasks:
+                    while task.paused:
+                        task.resume()
+            elif paused is not None:
+                if self.is_settled(turn):
                     steps = paused.steps if steps is None else steps
-            elif self.main.done() and all(task.done() for task in self.tasks.values()):
+            elif self.is_over():
                 return
             await asyncio.sleep(0)
+
+    def is_over(self):
+        return (
+            self.main.done()
+            and not self.cooperator.tasks
+            and all(task.done() for task in self.tasks.values())
+        )
 
     def is_settled(self, turn):
         """A pause counts from three turns after it was asked for."""
         self.seen.add(turn)
         return len(self.seen) > 3
 
-    def call(self, function):
-        try:
-            function()
-        except Exception as error:  # noqa: BLE001
-            self.problems.append(f"{function.__name__}() has raised {error!r}")
-
     def check_counts(self):
+        is_before = self.interrupted
         statistics = self.cooperator.statistics()
+        tasks = len(self.cooperator.tasks)
+        if is_before != self.interrupted:
+            return  # in the middle of these lines
         counts = (statistics.ready, statistics.paused, statistics.waiting)
-        if min(counts) < 0 or sum(counts) != len(self.cooperator.tasks):
-            self.problems.append(f"{counts} for {len(self.cooperator.tasks)} tasks")
+        if min(counts) < 0 or sum(counts) != tasks:
+            self.problems.append(f"{counts} for {tasks} tasks")
 
     def check_end(self):
         problems = self.problems
