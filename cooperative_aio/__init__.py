@@ -13,6 +13,7 @@ The modules, each of which imports only from those above it:
 `_states`          what a task may be doing, and what leads from one to another
 `_changes`         one change at a time, whatever interrupts it
 `_fairness`        who goes next: the queue that shares time by weight
+`_futures`         a future that is cancelled with the very error that its work raised
 `_iterators`       what a task steps, which others may share
 `_call_graph`      what asyncio's call graphs need to know of a task
 `_pacing`          when to compute: `TimeSlice`, and the one pacer that a loop has

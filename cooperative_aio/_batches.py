@@ -156,6 +156,8 @@ class Batches(AsyncIterator[list[T]]):
                 return  # the clean-up has failed: that is what the caller shall see
             if stream.sink.offered is None:
                 self._stream = None
+                if stream.task.cancelled():
+                    stream.task.result()  # raises what the generator has raised
             raise
         finally:
             self._waiting = False

@@ -133,7 +133,7 @@ class OneCall:
         self._waiting = None
         if not waiting.cancelled():
             error = waiting.exception()  # not raised: this frame would make a cycle
-            self._done(None if error else waiting.result(), error)
+            self._done(None if error is not None else waiting.result(), error)
             return
         try:
             waiting.result()

@@ -363,8 +363,8 @@ class Engine:
                 logger.warning(
                     "a step of %s held the loop for %.3f seconds", repr(job), seconds
                 )
-            except Exception as error:  # noqa: BLE001
-                self.report("a log handler failed", error)
+            except BaseException as error:  # noqa: BLE001
+                self.take("a log handler failed", error)
 
     def is_stepping(self) -> bool:
         """Tell whether one of its tasks is being stepped, below whatever else is."""
@@ -380,9 +380,15 @@ class Engine:
             {"message": f"{message}: {self.label()}", "exception": error}
         )
 
-    def leave_with(self, error: BaseException) -> None:
-        """Have `error` leave through the loop, once the books are right."""
-        self._leaving = error
+    def take(self, message: str, error: BaseException) -> None:
+        """Take what a call-out has raised: report it, or have it leave through the loop.
+
+        It leaves when the tick is over, with the books right.
+        """
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            self._leaving = error
+        else:
+            self.report(message, error)
 
     def _leave_if_asked(self) -> None:
         error, self._leaving = self._leaving, None
@@ -415,15 +421,11 @@ class _SafeClock:
             now = self._clock()
             if not -math.inf < now < math.inf:
                 raise ValueError(f"clock must return a finite number, got {now!r}")  # noqa: TRY301
-        except (KeyboardInterrupt, SystemExit) as error:
-            engine = self._engine()
-            if engine is not None:
-                engine.leave_with(error)
         except BaseException as error:  # noqa: BLE001
             engine = self._engine()
             if not self._failed and engine is not None:
                 self._failed = True
-                engine.report("the clock failed, so its last reading stands", error)
+                engine.take("the clock failed, so its last reading stands", error)
         else:
             self._failed = False
             self._last = now

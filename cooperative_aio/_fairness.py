@@ -278,14 +278,17 @@ class FairQueue(Generic[S]):
 
     def _forgive(self, seat: S) -> None:
         """Bound what `seat` owes by a second of its share."""
-        if self.count:
-            most = self.mean() + max(UNIT / self._units, LONG * seat.pace)
-            excess = seat.virtual - most
-            if excess > 0:
-                seat.virtual = most
-                seat.credit -= excess
-                if seat.ready:
-                    self.sum -= excess / seat.pace
+        others = self._units - seat.units if seat.ready else self._units
+        if others <= 0:
+            return
+        had = self.sum - seat.virtual / seat.pace if seat.ready else self.sum
+        most = had * UNIT / others + max(UNIT / others, LONG * seat.pace)
+        excess = seat.virtual - most
+        if excess > 0:
+            seat.virtual = most
+            seat.credit -= excess
+            if seat.ready:
+                self.sum -= excess / seat.pace
 
     def put_back(self, seat: S) -> None:
         """Deal with a seat whose turn is over: give it a place, or drop it."""
@@ -333,7 +336,7 @@ class FairQueue(Generic[S]):
                 others = self.count > 1 or enough is not None
                 if not seat.bursts or (seat.alone and others):
                     self._give_turns(server, 1 if enough is not None else most)
-                    ends = self._still > MOST
+                    ends = self._still >= MOST
                 else:
                     ends = self._give_burst(server, seat, is_alone=not others and most > 1)
                 if ends or most == 1 or self.now >= self.deadline:
@@ -470,6 +473,7 @@ class FairQueue(Generic[S]):
     def _give_burst(self, server: Server, seat: S, *, is_alone: bool) -> bool:
         """Give one turn of several steps; tell whether turns end with it."""
         began = self.now
+        steps = seat.steps
         ends = False
         self.ring.popleft()
         try:
@@ -478,14 +482,14 @@ class FairQueue(Generic[S]):
             self.now = now = server.clock()
             if now < began:
                 self.deadline += now - began
-            self._still = self._still + 1 if now == began else 0
+            self._still = self._still + 1 + seat.steps - steps if now == began else 0
             self.charge(seat, max(0.0, now - began))
             if now - began > NOTEWORTHY:
                 self._note_longest(seat, now - began)
             if server.changes.moves:
                 server.changes.settle()
             self.put_back(seat)
-        return ends or self._still > MOST
+        return ends or self._still >= MOST
 
 
 class Group(Seat, FairQueue[Any]):

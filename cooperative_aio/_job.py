@@ -29,6 +29,7 @@ from cooperative_aio._errors import (
     TaskStopped,
 )
 from cooperative_aio._fairness import FairQueue, Group, Seat
+from cooperative_aio._futures import cancel_with
 from cooperative_aio._iterators import (
     PLAIN,
     can_receive,
@@ -94,7 +95,6 @@ class Job(Seat):
     """
 
     __slots__ = (
-        "cancelled",
         "cancelling",
         "chunks",
         "cleaning",
@@ -159,7 +159,6 @@ class Job(Seat):
         self.cleaning: bool = False  # it waits after CancelledError was thrown
         self.unwinding: bool = False  # cancel() was called, and it has not ended
         self.message: Any = None
-        self.cancelled: asyncio.CancelledError | None = None  # what it ended with
         self.was_slow: bool = False  # a slow step was logged
         self.owned: bool = False  # the waiter is the task's own
         self.since: int = -1
@@ -296,7 +295,7 @@ class Job(Seat):
         kind = type(value)
         try:
             is_known = kind in PLAIN
-        except TypeError:  # a class that cannot be hashed
+        except Exception:  # noqa: BLE001 (a class that cannot be hashed)
             is_known = False
         if not is_known:
             if is_awaitable(value):
@@ -441,7 +440,7 @@ class Job(Seat):
         self.since = state.sharings.since(self.iterator)
         try:
             self.wake = state.wait_on(waiter, self, is_shared=not self.owned)
-        except Exception as error:  # noqa: BLE001 (something that only looks like a future)
+        except BaseException as error:  # noqa: BLE001 (something that only looks like a future)
             waiter, self.owned = self._failed_future(strip(error)), True
             self.wake = state.wait_on(waiter, self, is_shared=False)
         self.waiter = waiter
@@ -475,7 +474,7 @@ class Job(Seat):
                 problem = f"cannot wait for the task itself: {awaitable!r}"
             elif awaitable.get_loop() is not loop:
                 problem = f"cannot wait for a future of another loop: {awaitable!r}"
-        except Exception as error:  # noqa: BLE001 (the generator shall see it)
+        except BaseException as error:  # noqa: BLE001 (the generator shall see it)
             return self._failed_future(strip(error)), True
         if problem:
             return self._failed_future(RuntimeError(problem)), True
@@ -576,8 +575,7 @@ class Job(Seat):
             if self.sink is not None:
                 self.sink.end(complete=how in (TaskDone, TaskFailed))
             if cancelled is not None:
-                self.cancelled = cancelled
-                Future.cancel(face, *cancelled.args[:1])
+                cancel_with(face, cancelled)
             elif error is not None:
                 Future.set_exception(face, error)
                 if how is not TaskFailed:

@@ -18,6 +18,7 @@ from itertools import groupby, islice
 from types import GeneratorType, NoneType
 from typing import Any, Final, Protocol
 
+from cooperative_aio._fairness import MOST
 from cooperative_aio._iterators import PLAIN, is_awaitable
 
 __all__ = ["END", "Chunks"]
@@ -88,6 +89,7 @@ class Chunks:
         """
         clock = timer.clock
         before = clock()
+        still = 0  # steps since the clock has moved
         try:
             while True:
                 taken = task.steps
@@ -103,7 +105,15 @@ class Chunks:
                 if seconds > timer.notable:
                     timer.note_step(task, seconds)
                 steps -= taken
-                if outcome is not None or task.interrupted or steps <= 0 or now >= deadline:
+                still = still + taken if seconds == 0 else 0
+                if (
+                    outcome is not None
+                    or task.interrupted
+                    or steps <= 0
+                    or now >= deadline
+                    or seconds < 0  # the clock was set back
+                    or still >= MOST
+                ):
                     return outcome
                 is_growing = self._chunk < self._largest and task.steps > self.SINGLE
                 if is_growing or seconds > self.SHORT:
@@ -136,7 +146,7 @@ class Chunks:
     def _is_kept(self, kind: type) -> bool:
         try:
             return kind in KEPT
-        except TypeError:  # a class that cannot be hashed
+        except Exception:  # noqa: BLE001 (a class that cannot be hashed)
             return False
 
     def _take_chunk(self, task: Stepped, size: int) -> Any:
@@ -171,7 +181,7 @@ class Chunks:
         try:
             for kind, run in groupby(source, type):
                 changes += 1
-                if kind in KEPT:
+                if self._is_kept(kind):
                     values.extend(run)
                 else:
                     outcome = self._keep_each(values, run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from types import GeneratorType
 from typing import Any, Generic, TypeVar
 
@@ -11,6 +11,7 @@ from cooperative_aio._call_graph import Frames
 from cooperative_aio._checks import check_finite
 from cooperative_aio._errors import NotPaused, TaskStopped
 from cooperative_aio._fairness import Group
+from cooperative_aio._futures import FaithfulFuture
 from cooperative_aio._job import Job
 
 __all__ = ["CooperativeTask", "job_of", "relay"]
@@ -18,7 +19,7 @@ __all__ = ["CooperativeTask", "job_of", "relay"]
 T = TypeVar("T")
 
 
-class CooperativeTask(asyncio.Future[T], Generic[T]):
+class CooperativeTask(FaithfulFuture[T], Generic[T]):
     """A future for an iterator that is stepped beside others; made by `cooperate`.
 
     Awaiting it gives the generator's `return` value or raises what the generator
@@ -105,45 +106,6 @@ class CooperativeTask(asyncio.Future[T], Generic[T]):
 
     def __repr__(self) -> str:
         return repr(self._job)
-
-    # How it has ended
-
-    def result(self) -> T:
-        """Return what the iterator has returned, or raise what it has raised.
-
-        Raises:
-            asyncio.InvalidStateError: It has not ended.
-            asyncio.CancelledError: It was cancelled.
-            BaseException: Whatever the iterator raised.
-        """
-        self._raise_cancelled()
-        return super().result()
-
-    def exception(self) -> BaseException | None:
-        """Return what the iterator has raised, or None.
-
-        Raises:
-            asyncio.InvalidStateError: It has not ended.
-            asyncio.CancelledError: It was cancelled.
-        """
-        self._raise_cancelled()
-        return super().exception()
-
-    def __await__(self) -> Generator[Any, None, T]:
-        self._raise_cancelled()
-        return super().__await__()
-
-    __iter__ = __await__
-
-    def _raise_cancelled(self) -> None:
-        """Raise the very CancelledError that the generator has raised, the first time."""
-        error = self._job.cancelled
-        if error is not None:
-            self._job.cancelled = None  # it refers to the frames that it passes
-            try:
-                raise error
-            finally:
-                del self, error
 
     # Other ways to await it
 

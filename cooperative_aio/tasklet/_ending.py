@@ -8,6 +8,7 @@ import itertools
 import warnings
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from cooperative_aio._futures import FaithfulFuture, cancel_with
 from cooperative_aio.tasklet._states import State, check_move
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ R = TypeVar("R")
 _handles = itertools.count(1)
 
 
-class Joinable(asyncio.Future[R]):
+class Joinable(FaithfulFuture[R]):
     """Be a future that only a generator completes, and know its joiners."""
 
     STATE_RUNNING = State.RUNNING
@@ -119,7 +120,7 @@ class Joinable(asyncio.Future[R]):
             self.return_value = result
             super().set_result(result)  # type: ignore[arg-type]
         elif isinstance(error, asyncio.CancelledError):
-            super().cancel(msg=error.args[0] if error.args else None)
+            cancel_with(self, error)
         else:
             super().set_exception(error)
         for handle in tuple(self._join_callbacks):

@@ -1,0 +1,69 @@
+"""A future that is cancelled with the very error that its work has raised."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+__all__ = ["FaithfulFuture", "cancel_with"]
+
+T = TypeVar("T")
+
+
+class FaithfulFuture(asyncio.Future[T]):
+    """A future whose CancelledError is the one that it was cancelled with.
+
+    An `asyncio.Task` raises what its coroutine has raised: its class, arguments, notes,
+    cause and traceback. A plain future raises a new error.
+    """
+
+    __slots__ = ("_cancelled_with",)
+
+    _cancelled_with: asyncio.CancelledError | None
+
+    def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._cancelled_with = None
+
+    def result(self) -> T:
+        """Return the result, or raise what it has ended with.
+
+        Raises:
+            asyncio.InvalidStateError: It has not ended.
+            asyncio.CancelledError: It was cancelled.
+            BaseException: Whatever its iterator has raised.
+        """
+        self._raise_cancelled()
+        return super().result()
+
+    def exception(self) -> BaseException | None:
+        """Return what it has failed with, or None.
+
+        Raises:
+            asyncio.InvalidStateError: It has not ended.
+            asyncio.CancelledError: It was cancelled.
+        """
+        self._raise_cancelled()
+        return super().exception()
+
+    def __await__(self) -> Generator[Any, None, T]:
+        self._raise_cancelled()
+        return super().__await__()
+
+    __iter__ = __await__
+
+    def _raise_cancelled(self) -> None:
+        """Raise the error, the first time: it refers to the frames that it passes."""
+        error, self._cancelled_with = self._cancelled_with, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del self, error
+
+
+def cancel_with(future: FaithfulFuture[Any], error: asyncio.CancelledError) -> None:
+    """Cancel `future`, which is to raise `error`."""
+    future._cancelled_with = error
+    asyncio.Future.cancel(future, *error.args[:1])
