@@ -10,6 +10,7 @@ import ast
 import asyncio
 import functools
 import inspect
+import re
 import textwrap
 from collections import deque
 
@@ -27,6 +28,8 @@ from cooperative_aio import (
 from cooperative_aio.tasklet import Tasklet
 from cooperative_aio.testing import Deadlock, VirtualLoop, spend
 
+# What messages say of who they are, and that their twins are not called alike
+ADDRESS = re.compile(r" [0-9a-f]{8,}( by .*>)?|^(generator|coroutine) |'Task-\d+'")
 PATIENCE = 1000.0  # virtual seconds after which a program is said to hang
 
 
@@ -82,10 +85,7 @@ def described(value):
     if isinstance(value, BaseException):
         notes = getattr(value, "__notes__", [])
         cause = value.__cause__ and type(value.__cause__).__name__
-        args = [
-            text.replace("generator raised", "coroutine raised") if isinstance(text, str) else text
-            for text in value.args
-        ]
+        args = [ADDRESS.sub("", text) if isinstance(text, str) else text for text in value.args]
         return (type(value).__name__, *args, *notes, f"from {cause}")
     if inspect.isgenerator(value) or isinstance(value, LoopingCall):
         return "itself"
@@ -103,6 +103,7 @@ class Program:
         self._subject = subject
         self._bodies = bodies
         self._subjects = 0
+        self.press = lambda: None  # for a body to call, which a way may define
         self.log = []
 
     # What bodies and ways say
@@ -111,55 +112,66 @@ class Program:
         """Write something down, with the time."""
         self.log.append((asyncio.get_running_loop().time(), *map(described, what)))
 
-    async def told(self, name, awaitable):
-        """Await something, and write down what came of it."""
+    async def told(self, name, awaitable, *, briefly=False):
+        """Await something, and write down what came of it.
+
+        Briefly: of a second task that awaits a cancelled one, asyncio says less.
+        """
         task = asyncio.current_task()
         try:
             result = await awaitable
         except BaseException as error:
-            self.note(name, "raised", described(error), task.cancelling())
+            if briefly and isinstance(error, asyncio.CancelledError):
+                error = asyncio.CancelledError()
+            # A scope of anyio's cancels on every turn: how many these are is not promised
+            by_scope = "cancel scope" in str(error)
+            self.note(name, "raised", error, by_scope or task.cancelling())
             raise
         else:
-            self.note(name, "returned", described(result), task.cancelling())
+            self.note(name, "returned", result, task.cancelling())
             return result
 
     def subject(self):
         """Begin what is to be awaited, with the next of the bodies."""
         body = self._bodies[min(self._subjects, len(self._bodies) - 1)]
-        name = "abcdefgh"[self._subjects]
+        number = self._subjects
         self._subjects += 1
-        return getattr(self, self._subject)(self.body(body, name))
+        return getattr(self, self._subject)(self.body(body, number))
 
-    def body(self, text, name):
-        """Return the generator function or coroutine function of a body."""
+    def body(self, text, number):
+        """Return the generator function or coroutine function of a body.
+
+        What the second awaits takes longer than what the first awaits, so that it does not
+        depend on single turns of the loop which comes first.
+        """
+        name, late = "abcdefgh"[number], number / 64
         names = {
             "asyncio": asyncio,
             "Own": Own,
             "CancelledError": asyncio.CancelledError,
-            "nap": asyncio.sleep,
-            "wait": self.wait,
-            "stubborn": self.stubborn,
+            "nap": lambda seconds, result=None: asyncio.sleep(seconds + late, result),
+            "wait": lambda seconds: self.wait(seconds + late, seconds),
+            "stubborn": lambda seconds: self.wait(seconds + late, seconds, Stubborn),
+            "failed": lambda seconds: self.failed(seconds + late),
             "spend": spend,
+            "press": lambda: self.press(),  # noqa: PLW0108 (a way defines it later)
             "Awaitable": Awaitable,
-            "failed": self.failed,
             "note": functools.partial(self.note, name),
-            "caught": lambda error: self.note(name, "caught", described(error)),
+            "caught": lambda error: self.note(name, "caught", error),
             "step": self.step,
         }
         exec(compiled(text, awaits=self.awaits), names)  # noqa: S102
         return names["body"]
 
-    def wait(self, seconds, kind=asyncio.Future):
-        """Make a future that is done after so many seconds, with these as its result."""
+    def wait(self, seconds, result, kind=asyncio.Future):
+        """Make a future that has a result after so many seconds."""
         loop = asyncio.get_running_loop()
         future = kind(loop=loop)
-        loop.call_later(seconds, lambda: future.done() or future.set_result(seconds))
+        loop.call_later(seconds, lambda: future.done() or future.set_result(result))
         return future
 
-    def stubborn(self, seconds):
-        return self.wait(seconds, Stubborn)
-
     def failed(self, seconds):
+        """Make a future that has failed after so many seconds."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         error = LookupError("awaited")
@@ -194,10 +206,9 @@ class Program:
             try:
                 result = await way(self)
             except BaseException as error:  # noqa: BLE001
-                self.log.append(("end", described(error)))
+                self.note("main", "raised", error, asyncio.current_task().cancelling())
             else:
-                self.log.append(("end", described(result)))
-            self.log.append(("cancelling", asyncio.current_task().cancelling()))
+                self.note("main", "returned", result, asyncio.current_task().cancelling())
             while asyncio.current_task().uncancel():
                 pass
             await asyncio.sleep(50)  # for what was left behind
@@ -207,12 +218,12 @@ class Program:
             with asyncio.Runner(loop_factory=VirtualLoop) as runner:
                 runner.run(main())
         except (RuntimeError, Deadlock, asyncio.CancelledError) as error:
-            self.log.append(("hangs", str(error).split(";", maxsplit=1)[0]))
+            self.log.append((PATIENCE, "main", "hangs", str(error).split(";", maxsplit=1)[0]))
         return self.log
 
     def _report(self, _loop, context):
         if "never retrieved" not in context["message"]:  # told when it is collected
-            self.log.append(("report", described(context.get("exception"))))
+            self.note("loop", "reports", context.get("exception"))
 
 
 class Package(Program):
@@ -271,9 +282,10 @@ class Package(Program):
         return defer_later(0.25, lambda: cooperate(body()))
 
     def looping_call(self, body):
-        async def once():
-            await cooperate(body())
-            call.stop()
+        def once():
+            task = cooperate(body())
+            task.add_done_callback(lambda _: call.running and call.stop())
+            return task
 
         call = LoopingCall(once)
         return call.start(0.25)
@@ -317,7 +329,28 @@ class Asyncio(Program):
         await self.task(self._keeping(body, values.append))
         return values
 
-    batch_accumulate = batches = batches_within = accumulate
+    batch_accumulate = accumulate
+
+    async def batches(self, body):
+        """Collect them all; who is cancelled meanwhile stays so, once the body has ended."""
+        values = []
+        task = self.task(self._keeping(body, values.append))
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            task.cancel(*error.args)
+            while not task.done():
+                try:
+                    await asyncio.wait([task])
+                except asyncio.CancelledError as again:
+                    task.cancel(*again.args)
+            if not task.cancelled() and task.exception() is not None:
+                raise task.exception() from None
+            raise
+        await task
+        return values
+
+    batches_within = batches
 
     def _keeping(self, body, keep):
         body.__globals__["step"] = functools.partial(self.step, keep=keep)
@@ -365,4 +398,23 @@ SUBJECTS = [name for name in vars(Package) if name[0] != "_" and name != "pause"
 
 def compare(way, subject, *bodies):
     """Return what a generator's program and a coroutine's have seen."""
-    return Package(subject, *bodies).run(way), Asyncio(subject, *bodies).run(way)
+    logs = [Package(subject, *bodies).run(way), coroutines(way, TWINS[subject], *bodies)]
+    if subject in RELAYED:  # the bodies go their own ways
+        logs = [sorted(log, key=lambda event: event[:2]) for log in logs]
+    if any("spend(" in body for body in bodies):  # when such steps come is the package's affair
+        logs = [[event[1:] for event in log] for log in logs]
+    return logs
+
+
+@functools.cache
+def coroutines(way, subject, *bodies):
+    return Asyncio(subject, *bodies).run(way)
+
+
+RELAYED = ("when_done", "coiterate", "coiterate_into", "drain")
+TWINS = {
+    name: next(
+        twin for twin, function in vars(Asyncio).items() if function is getattr(Asyncio, name)
+    )
+    for name in SUBJECTS
+}
