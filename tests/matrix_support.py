@@ -399,10 +399,10 @@ SUBJECTS = [name for name in vars(Package) if name[0] != "_" and name != "pause"
 def compare(way, subject, *bodies):
     """Return what a generator's program and a coroutine's have seen."""
     logs = [Package(subject, *bodies).run(way), coroutines(way, TWINS[subject], *bodies)]
+    if any("spend(" in body for body in bodies):  # when such steps come is the package's affair
+        logs = [[(0.0, *event[1:]) for event in log] for log in logs]
     if subject in RELAYED:  # the bodies go their own ways
         logs = [sorted(log, key=lambda event: event[:2]) for log in logs]
-    if any("spend(" in body for body in bodies):  # when such steps come is the package's affair
-        logs = [[event[1:] for event in log] for log in logs]
     return logs
 
 

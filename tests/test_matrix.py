@@ -185,7 +185,9 @@ async def awaited_as_a_future(program):
 @way
 async def awaited_twice(program):
     future = asyncio.ensure_future(program.subject())
-    tasks = [asyncio.create_task(program.told(name, future)) for name in "xy"]
+    tasks = [
+        asyncio.create_task(program.told(name, future, briefly=name == "y")) for name in "xy"
+    ]
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
@@ -662,9 +664,23 @@ INHERENT = {
     ("task", "in_a_task_group_within_a_timeout", "fails at once"),
     ("join", "in_a_task_group_that_is_cancelled", "fails at once"),
     ("join", "in_a_task_group_within_a_timeout", "fails at once"),
+    # A tasklet has begun, and ended, when it has been made.
+    ("tasklet", "in_a_task_group_that_is_cancelled", "finishes at once"),
+    ("tasklet", "in_a_task_group_that_is_cancelled", "fails at once"),
+    ("tasklet", "in_a_task_group_within_a_timeout", "finishes at once"),
+    ("tasklet", "in_a_task_group_within_a_timeout", "fails at once"),
+    # asyncio keeps the message of a Task that cancels itself only for the first to ask.
+    ("task", "gathered_with_exceptions", "raises a cancellation of its own"),
+    ("tasklet", "gathered_with_exceptions", "raises a cancellation of its own"),
+    # Of two messages the second counts if nothing was being waited for, the first if not.
+    ("checkpoints", "cancelled_twice_while_it_computes", "computes"),
+    ("batches", "cancelled_twice_while_it_computes", "computes"),
 }
 # Whether a body has begun by then is a matter of single turns
-AT_ONCE = {"with_a_timeout_in_the_past", "with_fail_after_nothing", "cancelled_at_once"}
+AT_ONCE = {
+    *("with_a_timeout_in_the_past", "with_fail_after_nothing", "with_wait_for_nothing"),
+    "cancelled_at_once",
+}
 BEGUN = {"batches", "batches_within", "drain", "defer_later", "looping_call", "tasklet"}
 # When steps come that take time is the package's affair, and so how many have been made
 # when a timer fires. These ways do not depend on it.
@@ -686,8 +702,14 @@ def fits(subject, way, body):
         return False
     if "while_it_computes" in way and "spend(" not in text:
         return False
-    if "stubborn(" in text and ("anyio" in way or "scope" in way or way in ANYIO):
-        return False  # scopes cancel on every turn, and so spin as long as it is not done
+    if "anyio" in way or "scope" in way or way in ANYIO:  # scopes cancel on every turn
+        if "stubborn(" in text:
+            return False  # they spin as long as it is not done
+        if subject in {"defer_later", "looping_call"} and body in {
+            "swallows every cancellation",
+            "fails when cancelled",
+        }:
+            return False  # asyncio's is two tasks, of which the outer is cancelled once more
     return subject != "tasklet" or not any(
         f"yield {value}" in text for value in ("1", "number")
     )  # a tasklet yields only what it waits for
