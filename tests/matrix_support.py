@@ -99,7 +99,8 @@ class Program:
 
     awaits = False
 
-    def __init__(self, subject, *bodies):
+    def __init__(self, subject, *bodies, late=lambda number: number / 64):
+        self._late = late
         self._subject = subject
         self._bodies = bodies
         self._subjects = 0
@@ -144,7 +145,7 @@ class Program:
         What the second awaits takes longer than what the first awaits, so that it does not
         depend on single turns of the loop which comes first.
         """
-        name, late = "abcdefgh"[number], number / 64
+        name, late = "abcdefgh"[number], self._late(number)
         names = {
             "asyncio": asyncio,
             "Own": Own,
@@ -229,8 +230,8 @@ class Program:
 class Package(Program):
     """What the package offers."""
 
-    def __init__(self, subject, *bodies):
-        super().__init__(subject, *bodies)
+    def __init__(self, subject, *bodies, **options):
+        super().__init__(subject, *bodies, **options)
         self.awaits = subject == "checkpoints"  # these are coroutines on both sides
 
     async def pause(self):
