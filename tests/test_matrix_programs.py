@@ -26,6 +26,8 @@ class Writer:
     def __init__(self, seed):
         self.random = random.Random(seed)  # noqa: S311 (programs, not secrets)
         self.names = 0
+        # A scope of anyio's cancels on every turn, and spins if that is refused
+        self.scopes = self.one_of(True, False)
 
     def one_of(self, *choices):
         return self.random.choice(choices)
@@ -52,7 +54,7 @@ class Writer:
             f"note('got', (yield nap({seconds}, 'napped')))\n",
             f"note('got', (yield Awaitable(wait({seconds}))))\n",
             f"yield asyncio.gather(wait({seconds}), nap(0.25))\n",
-            f"yield stubborn({seconds})\n",
+            f"yield {'wait' if self.scopes else 'stubborn'}({seconds})\n",
             f"yield failed({seconds})\n",
             f"inner = wait({seconds})\nyield asyncio.shield(inner)\n",
         ]
@@ -87,8 +89,8 @@ class Writer:
             f"asyncio.wait_for({self.way(depth - 1)}, {seconds})",
             f"within(program, {name}, {seconds}, {make})",
             f"within(program, {name}, {seconds}, {make})",
-            f"scoped(program, {name}, {seconds}, {make})",
-            f"failing_after(program, {name}, {seconds}, {make})",
+            f"{'scoped' if self.scopes else 'within'}(program, {name}, {seconds}, {make})",
+            f"{'failing_after' if self.scopes else 'within'}(program, {name}, {seconds}, {make})",
             f"shielding(program, {name}, {make})",
             f"shielded(program, {name}, {make})",
             f"cancelling(program, {name}, {self.instants()}, {make})",
