@@ -27,7 +27,7 @@ class Writer:
         self.random = random.Random(seed)  # noqa: S311 (programs, not secrets)
         self.names = 0
         # A scope of anyio's cancels on every turn, and spins if that is refused
-        self.scopes = self.one_of(True, False)
+        self.scopes = self.random.random() < 0.5
 
     def one_of(self, *choices):
         return self.random.choice(choices)
@@ -81,6 +81,7 @@ class Writer:
             return self.one_of(*["program.subject()"] * 4, "asyncio.sleep(0.5, 'slept')")
         make = f"lambda: {self.way(depth - 1)}"
         seconds = self.one_of(*INSTANTS)
+        move, fail = ("scoped", "failing_after") if self.scopes else ("within", "within")
         self.names += 1
         name = f"'{self.names}'"
         return self.one_of(
@@ -89,8 +90,8 @@ class Writer:
             f"asyncio.wait_for({self.way(depth - 1)}, {seconds})",
             f"within(program, {name}, {seconds}, {make})",
             f"within(program, {name}, {seconds}, {make})",
-            f"{'scoped' if self.scopes else 'within'}(program, {name}, {seconds}, {make})",
-            f"{'failing_after' if self.scopes else 'within'}(program, {name}, {seconds}, {make})",
+            f"{move}(program, {name}, {seconds}, {make})",
+            f"{fail}(program, {name}, {seconds}, {make})",
             f"shielding(program, {name}, {make})",
             f"shielded(program, {name}, {make})",
             f"cancelling(program, {name}, {self.instants()}, {make})",
