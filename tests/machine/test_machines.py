@@ -1,0 +1,69 @@
+"""Machines: whatever is done, and whatever breaks meanwhile, no task is lost.
+
+A machine is a list of actions, made at random from a number, on a `World`; after each
+action the invariants are checked. A list that breaks one is made shorter, and printed.
+`COOPERATIVE_AIO_ACTIONS` says how many actions are taken.
+"""
+
+import os
+import random
+
+import pytest
+from machine_invariants import check, finish
+from machine_world import ACTIONS, World
+
+COUNT = int(os.environ.get("COOPERATIVE_AIO_ACTIONS", "10000"))
+LENGTH = 25
+MACHINES = 20  # a test
+FREQUENT = [
+    *("cooperate", "cooperate", "accumulate", "batch_accumulate", "batches", "finish"),
+    *("break", "break", "finish"),
+]
+HARMLESS = [name for name in ACTIONS if name != "break"]
+
+
+def actions(seed, names):
+    """Make a machine from a number."""
+    maker = random.Random(seed)  # noqa: S311 (no secrets)
+    return [(maker.choice(names), maker.randrange(10**12)) for _ in range(LENGTH)]
+
+
+def play(machine):
+    """Take all the actions; return what was wrong, or None."""
+    world = World()
+    try:
+        for name, number in machine:
+            world.run(getattr(world, "do_" + name), number)
+            check(world)
+        finish(world)
+    except Exception as error:  # noqa: BLE001 (whatever the core raises is wrong)
+        return f"{type(error).__name__}: {error}"
+    finally:
+        world.close()
+    return None
+
+
+def shortened(machine, problem):
+    """Leave out what has nothing to do with a problem."""
+    kind = problem.split(": ")[:2]
+    size = len(machine) // 2
+    while size:
+        for start in range(0, len(machine), size):
+            shorter = machine[:start] + machine[start + size :]
+            if (play(shorter) or "").split(": ")[:2] == kind:
+                machine = shorter
+                break
+        else:
+            size //= 2
+    return machine
+
+
+@pytest.mark.parametrize("names", [HARMLESS, ACTIONS + FREQUENT], ids=["whole", "broken"])
+@pytest.mark.parametrize("first", range(0, COUNT // LENGTH // 2, MACHINES))
+def test_no_task_is_lost_whatever_is_done_and_whatever_breaks(first, names):
+    for seed in range(first, first + MACHINES):
+        machine = actions(seed, names)
+        problem = play(machine)
+        if problem is not None:
+            lines = "\n".join(map(repr, shortened(machine, problem)))
+            pytest.fail(f"machine {seed}: {problem}\n{lines}", pytrace=False)
