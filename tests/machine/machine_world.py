@@ -63,6 +63,7 @@ class World:
         self.logger.addHandler(self.handler)
         self.was_propagating, self.logger.propagate = self.logger.propagate, False
         self.cooperators = []
+        self.owned = []  # Cooperators of `async with`
         self.schedulers = []
         self.run(self._open)
 
@@ -171,6 +172,10 @@ class World:
                 self.surprises.append(error)
             return error
 
+    @property
+    def all_cooperators(self):
+        return [*self.cooperators, *self.owned]
+
     # Actions
 
     def one_of(self, things, number):
@@ -260,6 +265,8 @@ class World:
 
         async def own():
             async with Cooperator(name="owned") as cooperator:
+                self.owned.append(cooperator)
+                job.cooperator = cooperator
                 job.add(cooperator.cooperate(job.iterator, **options))
                 if number % 3 == 0:
                     await self.future()
@@ -362,6 +369,6 @@ class World:
 ITERATORS = ["generator", "generator", "iterator", "expression"]
 ACTIONS = [name.removeprefix("do_") for name in vars(World) if name.startswith("do_")]
 INSIDE = [
-    *("pause", "resume", "stop", "cancel", "cooperate", "finish", "fail", "weigh", "break"),
+    *("pause", "resume", "stop", "cancel", "cooperate", "finish", "fail", "weigh"),
     *("stop_a_cooperator", "start_a_cooperator", "cancel_another", "cancel_a_future"),
 ]
