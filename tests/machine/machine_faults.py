@@ -149,6 +149,10 @@ class Awaitable:
         self._faults = faults
         self._future = future
 
+    def __repr__(self):
+        self._faults.at("repr")
+        return "<an awaitable>"
+
     def __await__(self):
         self._faults.at("await")
         return (yield from self._future)

@@ -11,7 +11,7 @@ from cooperative_aio.testing import spend
 STEPS = [
     *("value", "value", "none", "work", "work", "slow", "future", "future", "done future"),
     *("coroutine", "awaitable", "promise", "task", "stranger", "disguised", "unhashable"),
-    *("inside", "fail", "swallow", "clean up", "group"),
+    *("inside", "fail", "swallow", "clean up", "group", "run", "run", "grind"),
 ]
 
 
@@ -58,11 +58,22 @@ class Job:
         return Plain(self)
 
     def _express(self):
-        return (self.keep(number) for _, number in self.script)
+        return (self.bring(step, number) for step, number in self.script)
+
+    def bring(self, step, number):
+        """Return what one step of anything but a generator function brings."""
+        strange = {"stranger": Stranger, "disguised": Disguised, "unhashable": Unhashable}
+        if step in strange:
+            return self.keep(strange[step](self.world.faults))
+        if step == "awaitable":
+            return Awaitable(self.world.faults, self.world.future())
+        return self.keep(number)
 
     def keep(self, value):
+        """Return a value, and remember it."""
         self.world.faults.at("next")
-        self.kept.append(value)
+        if value is not None:
+            self.kept.append(value)
         return value
 
     # Steps
@@ -76,6 +87,16 @@ class Job:
     def _work(self, number):
         spend(0.001)
         yield self.keep(number)
+
+    def _run(self, number):
+        """Take many steps that are cheap, of values of several classes, or of one."""
+        for each in range(200 + number % 100):
+            yield self.keep(mixed(each) if number % 2 else each)
+
+    def _grind(self, number):
+        for each in range(number % 50):
+            spend(0.0005)
+            yield self.keep(each)
 
     def _slow(self, number):
         spend(0.25)
@@ -176,8 +197,11 @@ class Plain:
         return self
 
     def __next__(self):
-        _, number = next(self._left)
-        return self._job.keep(number)
+        return self._job.bring(*next(self._left))
+
+
+def mixed(number):
+    return [number, str(number), None, float(number), (number,)][number % 5]
 
 
 async def wait_for(future):

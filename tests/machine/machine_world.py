@@ -186,7 +186,8 @@ class World:
         except (LookupError, AccumulationTooLarge, TimeoutError, *EXPECTED) as error:
             return error
         except Exception as error:  # noqa: BLE001 (told by an invariant)
-            if not self.faults.explains(error):
+            refusal = isinstance(error, TypeError) and "cannot receive" in str(error)
+            if not (self.faults.explains(error) or refusal):
                 self.surprises.append(error)
             return error
 
@@ -248,8 +249,8 @@ class World:
 
     def do_accumulate(self, number):
         cooperator, job, options = self._add(number, self.one_of(ITERATORS, number))
-        if number % 5 == 0:
-            options["max_bytes" if number % 2 else "max_items"] = 1 + number % 300
+        if number % 3 == 0:
+            options["max_bytes" if number % 2 else "max_items"] = 1 + number % 9000
         self._consume(job, accumulate(job.iterator, cooperator, **options))
 
     def do_batch_accumulate(self, number):
