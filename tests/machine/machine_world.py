@@ -63,6 +63,7 @@ class World:
         self.logger.addHandler(self.handler)
         self.was_propagating, self.logger.propagate = self.logger.propagate, False
         self.cooperators = []
+        self.choices = []  # those that get jobs, some of them more often
         self.owned = []  # Cooperators of `async with`
         self.schedulers = []
         self.run(self._open)
@@ -81,6 +82,7 @@ class World:
             Cooperator(self.factory, scheduler(), name="by both"),
             Cooperator(started=False, name="not started"),
         ]
+        self.choices = self.cooperators[:]
 
     def clock(self):
         self.faults.at("clock")
@@ -116,11 +118,15 @@ class World:
     # Running
 
     def run(self, function, *arguments):
-        """Call in the loop, and give it a few turns, whatever leaves it meanwhile."""
+        """Call in the loop, and give it a few turns, whatever leaves it meanwhile.
+
+        The schedulers make no call in these: what is ready has one pending most of the time.
+        """
 
         async def main():
             result = self.attempt(function, *arguments)
-            await self.turns(3)
+            for _ in range(3):
+                await asyncio.sleep(0)
             return result
 
         return self.drive(main())
@@ -195,6 +201,10 @@ class World:
     def all_cooperators(self):
         return [*self.cooperators, *self.owned]
 
+    @property
+    def steps(self):
+        return sum(cooperator.statistics().steps for cooperator in self.all_cooperators)
+
     # Actions
 
     def one_of(self, things, number):
@@ -218,7 +228,7 @@ class World:
         return script
 
     def _add(self, number, kind="generator"):
-        cooperator, number = self.one_of(self.cooperators, number), number // 7
+        cooperator, number = self.one_of(self.choices, number), number // 7
         job = Job(self, self._script(number), kind)
         job.cooperator = cooperator
         self.jobs.append(job)
@@ -226,6 +236,11 @@ class World:
         if number % 2:
             options["group"] = f"group {number % 3}"
         return cooperator, job, options
+
+    def do_focus(self, number):
+        """Prefer one Cooperator, so that tasks meet there."""
+        preferred = self.cooperators + 2 * self.cooperators[3:6]
+        self.choices = self.cooperators + 5 * [self.one_of(preferred, number)]
 
     def do_cooperate(self, number):
         cooperator, job, options = self._add(number)
@@ -310,6 +325,14 @@ class World:
         if self.tasks:
             self.one_of(self.tasks, number).resume()
 
+    def do_pause_all(self, _):
+        for task in self.tasks:
+            self.attempt(task.pause)
+
+    def do_resume_all(self, _):
+        for task in self.tasks:
+            self.attempt(task.resume)
+
     def do_stop(self, number):
         if self.tasks:
             self.one_of(self.tasks, number).stop()
@@ -346,10 +369,10 @@ class World:
             self.one_of(others, number).cancel()
 
     def do_start_a_cooperator(self, number):
-        self.one_of(self.cooperators, number).start()
+        self.one_of(self.choices, number).start()
 
     def do_stop_a_cooperator(self, number):
-        cooperator = self.one_of(self.cooperators, number)
+        cooperator = self.one_of(self.choices, number)
         try:
             cooperator.stop()
         finally:
@@ -357,7 +380,7 @@ class World:
                 assert not cooperator.tasks, f"stop() has left tasks: {cooperator.tasks}"
 
     def do_drain(self, number):
-        self.spawn(self.one_of(self.cooperators, number).drain())
+        self.spawn(self.one_of(self.choices, number).drain())
 
     def do_pass(self, number):
         async def sleep():

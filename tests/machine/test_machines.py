@@ -17,15 +17,17 @@ LENGTH = 25
 MACHINES = 20  # a test
 FREQUENT = [
     *("cooperate", "cooperate", "accumulate", "batch_accumulate", "batches", "finish"),
-    *("break", "break", "finish"),
+    *("break", "break", "break", "break", "finish"),
 ]
-HARMLESS = [name for name in ACTIONS if name != "break"]
+HARMLESS = [name for name in ACTIONS if name not in {"break", "focus"}]
 
 
 def actions(seed, names):
     """Make a machine from a number."""
     maker = random.Random(seed)  # noqa: S311 (no secrets)
-    return [(maker.choice(names), maker.randrange(10**12)) for _ in range(LENGTH)]
+    taken = [("focus", maker.randrange(100))]
+    taken += [(maker.choice(names), maker.randrange(10**12)) for _ in range(LENGTH)]
+    return taken
 
 
 def play(machine):
