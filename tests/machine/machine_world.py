@@ -284,7 +284,7 @@ class World:
                     values += batch
                     if number % 11 == 0:
                         return None
-                    if number % 3 == 0:
+                    if number % 3 == 0 and len(values) < 20:
                         await self.future()
             return values
 

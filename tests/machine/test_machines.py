@@ -30,14 +30,14 @@ def actions(seed, names):
     return taken
 
 
-def play(machine):
+def play(machine, *, gently):
     """Take all the actions; return what was wrong, or None."""
     world = World()
     try:
         for name, number in machine:
             world.run(getattr(world, "do_" + name), number)
             check(world)
-        finish(world)
+        finish(world, gently=gently)
     except Exception as error:  # noqa: BLE001 (whatever the core raises is wrong)
         return f"{type(error).__name__}: {error}"
     finally:
@@ -45,14 +45,14 @@ def play(machine):
     return None
 
 
-def shortened(machine, problem):
+def shortened(machine, problem, *, gently):
     """Leave out what has nothing to do with a problem."""
     kind = problem.split(": ")[:2]
     size = len(machine) // 2
     while size:
         for start in range(0, len(machine), size):
             shorter = machine[:start] + machine[start + size :]
-            if (play(shorter) or "").split(": ")[:2] == kind:
+            if (play(shorter, gently=gently) or "").split(": ")[:2] == kind:
                 machine = shorter
                 break
         else:
@@ -65,7 +65,8 @@ def shortened(machine, problem):
 def test_no_task_is_lost_whatever_is_done_and_whatever_breaks(first, names):
     for seed in range(first, first + MACHINES):
         machine = actions(seed, names)
-        problem = play(machine)
+        gently = seed % 2 == 0
+        problem = play(machine, gently=gently)
         if problem is not None:
-            lines = "\n".join(map(repr, shortened(machine, problem)))
+            lines = "\n".join(map(repr, shortened(machine, problem, gently=gently)))
             pytest.fail(f"machine {seed}: {problem}\n{lines}", pytrace=False)
