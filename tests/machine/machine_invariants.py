@@ -98,6 +98,8 @@ def statistics_add_up(world):
         assert numbers.waiting == waiting, f"{waiting} tasks are waiting: {what}"
         able = sum(not (task.waiting or task.paused) for task in tasks)
         assert numbers.ready <= able, f"only {able} tasks can be ready: {what}"
+        ready = sum(task in tasks and repr(task).split()[1] == "ready" for task in world.tasks)
+        assert numbers.ready >= ready, f"{ready} tasks are ready: {what}"
         assert numbers.cpu_time >= 0, f"the time is negative: {what}"
         steps = sum(task.steps for task in tasks)
         assert steps <= numbers.steps, f"there were {steps} steps: {what}"
