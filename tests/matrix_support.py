@@ -6,13 +6,13 @@ awaited. Both twins go the same way on a VirtualLoop and write down what they se
 written down must be equal.
 """
 
-import ast
 import asyncio
 import functools
 import inspect
 import re
-import textwrap
 from collections import deque
+
+from matrix_bodies import compiled
 
 from cooperative_aio import (
     Cooperator,
@@ -52,30 +52,6 @@ class Awaitable:
 
     def __await__(self):
         return self.awaitable.__await__()
-
-
-class _Awaits(ast.NodeTransformer):
-    """Make `yield x` into `await step(x)`, and the function a coroutine function."""
-
-    def visit_Yield(self, node):
-        self.generic_visit(node)
-        value = node.value or ast.Constant(None)
-        step = ast.Call(ast.Name("step", ast.Load()), [value], [])
-        return ast.Await(step)
-
-    def visit_FunctionDef(self, node):
-        self.generic_visit(node)
-        return ast.AsyncFunctionDef(**{name: getattr(node, name) for name in node._fields})
-
-
-@functools.cache
-def compiled(text, *, awaits):
-    """Compile the text of a body, as a generator function or as a coroutine function."""
-    source = "def body():\n" + textwrap.indent(textwrap.dedent(text), "    ")
-    tree = ast.parse(source + "\n    if False:\n        yield\n")
-    if awaits:
-        tree = ast.fix_missing_locations(_Awaits().visit(tree))
-    return compile(tree, "<body>", "exec")
 
 
 def described(value):

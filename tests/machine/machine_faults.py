@@ -3,6 +3,8 @@
 import asyncio
 import logging
 
+from cooperative_aio.testing import VirtualLoop
+
 KINDS = [LookupError, asyncio.CancelledError, KeyboardInterrupt, SystemExit, MemoryError]
 PLACES = [
     *("scheduler", "handle", "factory", "predicate", "clock", "callback", "next", "close"),
@@ -156,3 +158,17 @@ class Awaitable:
     def __await__(self):
         self._faults.at("await")
         return (yield from self._future)
+
+
+class Loop(VirtualLoop):
+    """Count what is scheduled."""
+
+    scheduled = 0
+
+    def call_soon(self, *args, **kwargs):
+        self.scheduled += 1
+        return super().call_soon(*args, **kwargs)
+
+    def call_at(self, *args, **kwargs):
+        self.scheduled += 1
+        return super().call_at(*args, **kwargs)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from machine_faults import KINDS, PLACES, Calls, Faults, Handler
+from machine_faults import KINDS, PLACES, Calls, Faults, Handler, Loop
 from machine_jobs import STEPS, Job, compute
 
 from cooperative_aio import (
@@ -20,23 +20,8 @@ from cooperative_aio import (
     current_task,
     get_cooperator,
 )
-from cooperative_aio.testing import VirtualLoop
 
 EXPECTED = (TaskFinished, SchedulerStopped, NotPaused, SchedulerFull)
-
-
-class Loop(VirtualLoop):
-    """Count what is scheduled."""
-
-    scheduled = 0
-
-    def call_soon(self, *args, **kwargs):
-        self.scheduled += 1
-        return super().call_soon(*args, **kwargs)
-
-    def call_at(self, *args, **kwargs):
-        self.scheduled += 1
-        return super().call_at(*args, **kwargs)
 
 
 class World:
@@ -57,7 +42,6 @@ class World:
         self.jobs = []
         self.futures = []
         self.others = []  # asyncio tasks
-        self.stopping = False
         self.handler = Handler(self.faults)
         self.logger = logging.getLogger("cooperative_aio")
         self.logger.addHandler(self.handler)
