@@ -97,6 +97,16 @@ def lowest(session: nox.Session) -> None:
     session.run("python", "-P", "-m", "pytest", *(session.posargs or NARROW))
 
 
+@nox.session(requires=["build"], default=False)
+def million(session: nox.Session) -> None:
+    """Take a million random actions, with faults, and compare 20,000 random programs."""
+    session.install(wheel(session), *group("test"))
+    session.env["COOPERATIVE_AIO_ACTIONS"] = "1000000"
+    session.env["COOPERATIVE_AIO_PROGRAMS"] = "20000"
+    tests = ["tests/machine", "tests/test_machine.py", "tests/test_matrix_programs.py"]
+    session.run("python", "-P", "-m", "pytest", *(session.posargs or tests))
+
+
 @nox.session(requires=["build"])
 def docs(session: nox.Session) -> None:
     """Make a site of docs, in docs/_build/html; what Sphinx warns of is an error."""

@@ -32,13 +32,14 @@ class Movable(Protocol):
 class Changes:
     """What one loop's part of the core is doing, and what is to be done afterwards."""
 
-    __slots__ = ("busy", "current", "moves", "noted", "outer", "serving")
+    __slots__ = ("busy", "current", "leaving", "moves", "noted", "outer", "serving")
 
     def __init__(self) -> None:
         self.busy: bool = False
         self.current: Any = None
         self.outer: list[Any] = []  # whose code is interrupted by a change it has asked for
         self.serving: bool = False  # turns are being given
+        self.leaving: BaseException | None = None  # is to be raised when the change is over
         self.noted: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.moves: deque[Movable | None] = deque()  # None: something was noted
 
@@ -48,12 +49,15 @@ class Changes:
             self.noted.append((change, args))
             self.moves.append(None)
             return
+        leaving = self.leaving
         try:
             self._make_now(change, args)
         finally:
             del change, args  # what is raised refers to this frame
             if self.noted:
                 self._catch_up()
+            if self.leaving is not leaving:
+                self._leave()
 
     def is_running(self, seat: Any) -> bool:
         """Tell whether a seat's code is running, below whatever else is."""
@@ -94,6 +98,13 @@ class Changes:
                 self.outer.pop()
                 self.current = current
             self.busy = busy
+
+    def _leave(self) -> None:
+        error, self.leaving = self.leaving, None
+        try:
+            raise error  # type: ignore[misc]
+        finally:
+            del self, error
 
     def _catch_up(self) -> None:
         """Make what was noted; one change that raises does not keep the others from it."""

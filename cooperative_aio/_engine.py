@@ -73,7 +73,6 @@ class Engine:
         self.ready: int = 0  # tasks, and code that awaits a checkpoint
         self.waiting: int = 0  # tasks that wait on an awaitable
         self._born: tuple[Any, int, Job] | None = None  # the first task made in a step
-        self._leaving: BaseException | None = None  # what a user's clock has raised
         # Statistics
         self.ended: Counter[str] = Counter()  # tasks, by how they ended
         self.refused: int = 0
@@ -275,10 +274,9 @@ class Engine:
             return
         seat.wanted = wanted
         self.ready += 1 if wanted else -1
+        unmoved = seat.move()
         if self.changes.serving:
-            self.changes.moves.append(seat)
-        else:
-            seat.move()
+            self.changes.moves.append(unmoved)  # a turn of several steps is to look up
         self.update_rhythm(strict=strict)
 
     def update_rhythm(self, *, strict: bool = False) -> None:
@@ -319,7 +317,6 @@ class Engine:
             self.cpu_time += used
             self.longest_tick = max(self.longest_tick, used)
             lease, self.granted = self.granted, None
-            self._leave_if_asked()
         return used, lease
 
     def step_now(self, job: Job) -> None:
@@ -348,7 +345,6 @@ class Engine:
             del value, raised
             if seconds > self.notable:
                 self.note_step(job, seconds)
-            self._leave_if_asked()
             del job
 
     def note_step(self, job: Any, seconds: float) -> None:
@@ -383,20 +379,12 @@ class Engine:
     def take(self, message: str, error: BaseException) -> None:
         """Take what a call-out has raised: report it, or have it leave through the loop.
 
-        It leaves when the tick is over, with the books right.
+        It leaves when the change is over in which it came, with the books right.
         """
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            self._leaving = error
+            self.changes.leaving = error
         else:
             self.report(message, error)
-
-    def _leave_if_asked(self) -> None:
-        error, self._leaving = self._leaving, None
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error
 
 
 class _SafeClock:

@@ -522,7 +522,7 @@ class Group(Seat, FairQueue[Any]):
     def burst(self, deadline: float, is_alone: bool) -> bool:  # noqa: FBT001
         """Have a member take a turn, or all of them theirs until `deadline`."""
         self.serve(self._server, deadline, most=MOST if is_alone else 1)
-        return False
+        return self._still >= MOST
 
     def follow(self) -> Seat | None:
         """Compete while a member does; return what is to be moved later."""

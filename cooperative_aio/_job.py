@@ -603,6 +603,10 @@ class Job(Seat):
         """Owe what `maker` owes, which has ended in the step that made this task."""
         if maker.queue is self.queue and not self.ready and not self.steps:
             self.virtual = self.credit = maker.virtual
+            moves = self.home.changes.moves
+            if self in moves:  # others that were made start level with those that were there
+                moves.remove(self)
+                moves.append(self)
 
     def _close(self, context: Context) -> None:
         try:

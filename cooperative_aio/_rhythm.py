@@ -44,8 +44,8 @@ class Ticker(Protocol):
     def is_stepping(self) -> bool:
         """Tell whether one of its tasks is being stepped."""
 
-    def report(self, message: str, error: BaseException) -> None:
-        """Tell the loop's exception handler."""
+    def take(self, message: str, error: BaseException) -> None:
+        """Take what a call-out has raised: report it, or have it leave through the loop."""
 
     def update_rhythm(self) -> None:
         """Ask for ticks, or no more."""
@@ -156,8 +156,8 @@ class Scheduled:
         if call is not None:
             try:
                 call.cancel()
-            except Exception as error:  # noqa: BLE001
-                self._engine.report("what the scheduler returned cannot be cancelled", error)
+            except BaseException as error:  # noqa: BLE001
+                self._engine.take("what the scheduler returned cannot be cancelled", error)
 
     def _schedule(self, *, strict: bool = False) -> None:
         self._number += 1
@@ -170,14 +170,10 @@ class Scheduled:
                     raise TypeError(  # noqa: TRY301
                         f"scheduler must return an object with cancel(), got {quote(call)}"
                     )
-            except Exception as error:
+            except BaseException as error:
                 if strict:
                     raise
-                self._engine.report("the scheduler failed, so call_soon stood in for it", error)
-            except BaseException:
-                if not strict:
-                    self._call = state.call_soon(tick)
-                raise
+                self._engine.take("the scheduler failed, so call_soon stood in for it", error)
             else:
                 self._call = call
                 return
@@ -195,7 +191,7 @@ class Scheduled:
         try:
             self._engine.tick(*self._limits())
         except Exception as error:  # noqa: BLE001
-            self._engine.report("a tick failed", error)
+            self._engine.take("a tick failed", error)
         finally:
             self._ticking = False
             if self.requested:
@@ -212,8 +208,8 @@ class Scheduled:
                     "termination_predicate_factory must return a callable,"
                     f" got {quote(predicate)}"
                 )
-        except Exception as error:  # noqa: BLE001
-            self._engine.report(
+        except BaseException as error:  # noqa: BLE001
+            self._engine.take(
                 "a termination_predicate_factory failed, so one step is taken", error
             )
             return -math.inf, None

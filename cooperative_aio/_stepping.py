@@ -94,10 +94,11 @@ class Chunks:
             while True:
                 taken = task.steps
                 size = 1 if task.resuming else min(self._chunk, steps, task.sink.room())
-                if size == 1:
-                    outcome = self._take_one(task)
-                else:
-                    outcome = self._take_chunk(task, size)
+                try:
+                    outcome = (self._take_one if size == 1 else self._take_chunk)(task, size)
+                except BaseException:
+                    timer.note_step(task, clock() - before)
+                    raise
                 now = clock()
                 seconds = now - before
                 before = now
@@ -126,7 +127,7 @@ class Chunks:
         fitting = int(taken * self.SHORT / seconds) if seconds > 0 else self._largest
         self._chunk = max(1, min(fitting, 2 * self._chunk, self._largest))
 
-    def _take_one(self, task: Stepped) -> Any:
+    def _take_one(self, task: Stepped, _size: int) -> Any:
         """Take one step, and give its value to the sink."""
         task.steps += 1
         value = None

@@ -285,14 +285,6 @@ class Machine(RuleBasedStateMachine):
         ready = any(model.ready for model in self.models.values())
         assert len(self.cooperator.ticks.pending) == int(ready)
 
-    @invariant()
-    def stale_entries_are_counted(self):
-        queue = self.cooperator._engine.queue
-        entries = [*queue.ring, *(entry[2] for entry in queue.ahead)]
-        assert len(set(map(id, entries))) == len(entries)
-        assert queue._stale == sum(not task._ready for task in entries)
-        assert queue.count == sum(task._ready for task in entries)
-
     def teardown(self):
         self.run(self.cooperator.stop)
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
