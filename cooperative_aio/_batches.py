@@ -26,6 +26,7 @@ class _Stream:
     def __init__(self, size: int) -> None:
         self.sink: Ahead = Ahead(size, self._notify)
         self._wanted: asyncio.Future[None] | None = None  # the consumer waits on it
+        self.is_intact: bool = True  # its consumer was not cancelled before its end
 
     def begin(self, task: CooperativeTask[Any]) -> None:
         """Have `task` make the batches."""
@@ -59,6 +60,7 @@ class _Stream:
         try:
             await self._wanted
         except asyncio.CancelledError as error:
+            self.is_intact = task.done()  # in this very turn: what it has made is kept
             self.sink.abandon()
             task.cancel(*error.args[:1])
             while not task.done():
@@ -152,9 +154,10 @@ class Batches(AsyncIterator[list[T]]):
         try:
             await stream.wait(self._max_seconds)
         except asyncio.CancelledError:
-            if stream.sink.offered is None and stream.task.state == "failed":
-                return  # the clean-up has failed: that is what the caller shall see
-            if stream.sink.offered is None:
+            if not stream.is_intact:
+                stream.sink.offered = None
+                if stream.task.state == "failed":
+                    return  # the clean-up has failed: that is what the caller shall see
                 self._stream = None
                 if stream.task.cancelled():
                     stream.task.result()  # raises what the generator has raised

@@ -28,6 +28,7 @@ class _Lease(Seat):
     def burst(self, deadline: float, is_alone: bool) -> bool:  # noqa: ARG002, FBT001
         """End the tick: what is left of the slice is for the code that waits."""
         self._engine.granted = self
+        self.behind = max(0.0, self.queue.mean() - self.virtual)
         self._engine.take_back_lease(self)
         return True
 
@@ -37,8 +38,9 @@ class _Lease(Seat):
             self._granted.set_result(None)
 
     def end(self, seconds: float) -> None:
-        """Pay for the time that the code has run."""
+        """Pay for the time that the code has run; it need not have come back yet."""
         self.queue.charge(self, seconds)
+        self.behind = 0.0
 
     async def wait(self) -> None:
         """Compete until it is this one's turn; if the Cooperator is stopped, a turn.
@@ -50,7 +52,7 @@ class _Lease(Seat):
             await asyncio.sleep(0)
             return
         pacer = engine.loop_state.pacer
-        self.end(pacer.turn_so_far())
+        self.queue.charge(self, pacer.turn_so_far())
         self._granted = get_running_loop().create_future()
         engine.changes.make(engine.add_lease, self)
         try:
@@ -91,7 +93,10 @@ async def _first() -> None:
     except RuntimeError:
         from anyio import lowlevel  # noqa: PLC0415 (a second to import, and rarely used)
 
-        await lowlevel.checkpoint()
+        try:
+            await lowlevel.checkpoint()
+        except RuntimeError:
+            raise RuntimeError("no running event loop: await checkpoint() in one") from None
     else:
         await _compete()
 

@@ -236,8 +236,7 @@ class Cooperator:
     ) -> CooperativeTask[Any]:
         """Check everything, then make a task."""
         engine = self._engine
-        engine.check_caller()
-        running_loop(self.__repr__)
+        engine.check_loop()
         check_iterator(iterator)
         if weight != 1.0 or isinstance(weight, bool):
             weight = check_finite("weight", weight, positive=True)
@@ -410,15 +409,15 @@ def get_cooperator() -> Cooperator:
     Raises:
         RuntimeError: No loop is running in this thread.
     """
-    state = state_of(running_loop(_what_needs_a_loop))
+    state = state_of(running_loop(_find_one))
     if state.cooperator is None:
         state.cooperator = Cooperator()
     assert isinstance(state.cooperator, Cooperator)  # noqa: S101 (for the type checker)
     return state.cooperator
 
 
-def _what_needs_a_loop() -> str:
-    return "the loop's own Cooperator"
+def _find_one() -> str:
+    return "find a Cooperator"
 
 
 def engine_of(cooperator: Cooperator) -> Engine:

@@ -88,6 +88,9 @@ class Engine:
         """Return what error messages call the Cooperator."""
         return repr(self.owner)
 
+    def _use(self) -> str:
+        return f"use {self.label()}"
+
     # The loop that it belongs to
 
     @property
@@ -100,7 +103,7 @@ class Engine:
     def check_loop(self) -> asyncio.AbstractEventLoop:
         """Return the running loop, if the Cooperator may be used on it."""
         self.check_caller()
-        return running_loop(self.label)
+        return running_loop(self._use)
 
     def check_caller(self) -> None:
         """Refuse calls from another loop or thread while there are unfinished tasks."""
@@ -135,7 +138,7 @@ class Engine:
 
     def _lose_tasks(self) -> None:
         """End the tasks of a loop that was closed without being shut down."""
-        self.rhythm.requested = False
+        self.rhythm.forget()
         for lease in tuple(self.leases):
             self.take_back_lease(lease)
         for job in tuple(self.jobs):
@@ -167,7 +170,7 @@ class Engine:
         Raises:
             BaseException: No tick can be had from the scheduler; all is as it was.
         """
-        loop = running_loop(self.label)
+        loop = running_loop(self._use)
         state = self.bind(loop)
         queue: FairQueue[Any] = self.queue if group is None else self.group(group)
         context = copy_context() if context is None else context

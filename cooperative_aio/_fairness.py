@@ -54,6 +54,7 @@ class Seat:
 
     __slots__ = (
         "alone",
+        "behind",
         "bursts",
         "credit",
         "keep",
@@ -80,6 +81,7 @@ class Seat:
         """Take a place outside of `queue`, to join it later."""
         self.queue: FairQueue[Any] = queue
         self.virtual: float = 0.0  # seconds had, divided by the weight, and the credit
+        self.behind: float = 0.0  # by how much it may be below the mean when it joins
         self.credit: float = 0.0  # virtual time that it was given without computing
         self.steps: int = 0
         self.ready: bool = False  # competes
@@ -180,10 +182,10 @@ class FairQueue(Generic[S]):
 
     def join(self, seat: S) -> None:
         """Let `seat` compete from now on."""
-        mean = self.mean()
-        if seat.virtual < mean:
-            seat.credit += mean - seat.virtual
-            seat.virtual = mean
+        least = self.mean() - seat.behind
+        if seat.virtual < least:
+            seat.credit += least - seat.virtual
+            seat.virtual = least
         seat.ready = seat.wanted = True
         seat.single = seat.alone or not seat.bursts
         self.count += 1

@@ -34,8 +34,11 @@ class FaithfulFuture(asyncio.Future[T]):
             asyncio.CancelledError: It was cancelled.
             BaseException: Whatever its iterator has raised.
         """
-        self._raise_cancelled()
-        return super().result()
+        try:
+            self._raise_cancelled()
+            return super().result()
+        finally:
+            del self  # an exception refers to this frame
 
     def exception(self) -> BaseException | None:
         """Return what it has failed with, or None.
@@ -44,12 +47,18 @@ class FaithfulFuture(asyncio.Future[T]):
             asyncio.InvalidStateError: It has not ended.
             asyncio.CancelledError: It was cancelled.
         """
-        self._raise_cancelled()
-        return super().exception()
+        try:
+            self._raise_cancelled()
+            return super().exception()
+        finally:
+            del self
 
     def __await__(self) -> Generator[Any, None, T]:
-        self._raise_cancelled()
-        return super().__await__()
+        try:
+            self._raise_cancelled()
+            return super().__await__()
+        finally:
+            del self
 
     __iter__ = __await__
 

@@ -180,8 +180,8 @@ class Wake:
         return True
 
 
-def running_loop(who: Callable[[], str]) -> asyncio.AbstractEventLoop:
-    """Return the running loop; `who()` says what needs it.
+def running_loop(what: Callable[[], str]) -> asyncio.AbstractEventLoop:
+    """Return the running loop; `what()` says what cannot be done without.
 
     Raises:
         RuntimeError: No loop is running in this thread; the message says what to do.
@@ -190,7 +190,7 @@ def running_loop(who: Callable[[], str]) -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
     except RuntimeError:
         raise RuntimeError(
-            f"cannot use {who()} without a running event loop in this thread; {REMEDY}"
+            f"cannot {what()} without a running event loop in this thread; {REMEDY}"
         ) from None
 
 

@@ -13,7 +13,8 @@ The rules:
   not mistaken for a slow machine, because on a slow machine most turns are alike.
 * Quiet turns must follow each other for `QUIET_SHARE` of a slice (so that is the
   price on an idle loop), and for `BUSY_SHARE` once something else was seen to
-  run; a turn that is not quiet starts the count again.
+  run; there must be `UNDISTURBED_TURNS` of them, or `QUIET_TURNS` where something else
+  has run lately. A turn that is not quiet starts the count again.
 * After a wait that ended without quiet the next ones are half as long, until one
   ends in quiet: on a saturated loop the work keeps a third of the time.
 * Who comes when nobody waits continues the last slice, if that was not used up;
@@ -36,8 +37,8 @@ __all__ = ["Lease", "Member", "Pacer", "TimeSlice"]
 
 QUIET_SHARE = 0.006
 BUSY_SHARE = 0.03
-QUIET_TURNS = 8  # at least, once something else was seen to run
-UNDISTURBED_TURNS = 3  # at least, else
+QUIET_TURNS = 8  # at least
+UNDISTURBED_TURNS = 4  # at least, when nothing else ran in this wait and the one before
 ROUNDING = 1e-9  # seconds of a slice that are as good as none
 QUIET_TURNS_ENOUGH = 256  # whatever the clock says: it may be standing still
 
@@ -174,6 +175,7 @@ class Pacer:
         "_slice_ended",
         "_slice_left",
         "_standing_back",
+        "_was_disturbed",
         "deadline",
         "queue",
     )
@@ -194,7 +196,8 @@ class Pacer:
         self._mark = 0.0  # when the pacer last let go of the loop
         self._quiet_since = 0.0
         self._quiet_turns = 0
-        self._disturbed = False
+        self._disturbed = False  # something else was seen to run in this wait
+        self._was_disturbed = False  # or in the one before
         self._in_vain = False  # the last wait has ended without quiet
 
     # Joining and leaving
@@ -342,6 +345,8 @@ class Pacer:
     # Standing back
 
     def _stand_back_if(self, *, used_up: bool) -> None:
+        if self._standing_back:
+            self._was_disturbed = self._disturbed
         self._standing_back = used_up
         self._disturbed = False
         self._quiet_turns = 0
@@ -359,7 +364,8 @@ class Pacer:
         if now - self._slice_ended >= patience:
             self._in_vain = True
             return True
-        if self._quiet_turns < (QUIET_TURNS if self._disturbed else UNDISTURBED_TURNS):
+        is_disturbed = self._disturbed or self._was_disturbed
+        if self._quiet_turns < (QUIET_TURNS if is_disturbed else UNDISTURBED_TURNS):
             return False
         wanted = time_slice.seconds * (BUSY_SHARE if self._disturbed else QUIET_SHARE)
         if now - self._quiet_since < wanted and self._quiet_turns < QUIET_TURNS_ENOUGH:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import functools
 import math
+import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from cooperative_aio._checks import quote
 from cooperative_aio._loop import LoopState
-from cooperative_aio._pacing import Lease, Member, TimeSlice
+from cooperative_aio._pacing import Lease, Member, Pacer, TimeSlice
 
 __all__ = ["Cancellable", "Paced", "Predicate", "Rhythm", "Scheduled", "Scheduler"]
 
@@ -66,12 +67,16 @@ class Rhythm(Protocol):
     def withdraw(self) -> None:
         """Bring no more ticks about."""
 
+    def forget(self) -> None:
+        """Forget what was asked of a loop that is closed."""
+
 
 class Paced:
     """Slices from the loop's pacer."""
 
-    __slots__ = ("_pacer", "member", "requested", "time_slice")
+    __slots__ = ("_state", "member", "requested", "time_slice")
 
+    _state: weakref.ref[LoopState]
     member: Member
 
     def __init__(self, time_slice: TimeSlice) -> None:
@@ -84,23 +89,33 @@ class Paced:
         def run_slice(seconds: float) -> tuple[float, Lease | None]:
             return engine.tick(engine.clock() + seconds, None)
 
-        self._pacer = state.pacer
+        self._state = weakref.ref(state)  # a closed loop is not to be kept alive
         self.member = Member(state.pacer.queue, run_slice, self.time_slice)
         self.requested = False
 
     def request(self, *, strict: bool) -> None:  # noqa: ARG002
         """Compete for slices."""
         self.requested = True
-        self._pacer.request(self.member)
+        self._pacer().request(self.member)
 
     def withdraw(self) -> None:
         """Compete no more."""
         self.requested = False
-        self._pacer.withdraw(self.member)
+        self._pacer().withdraw(self.member)
 
     def lend(self, lease: Lease) -> bool:
         """Let code that awaits a checkpoint run on at once, if nobody else wants to."""
-        return self._pacer.open(lease, self.member)
+        return self._pacer().open(lease, self.member)
+
+    def forget(self) -> None:
+        """Forget what was asked of a loop that is closed."""
+        self.requested = False
+        self.member.throttle = None
+
+    def _pacer(self) -> Pacer:
+        state = self._state()
+        assert state is not None  # noqa: S101 (there are tasks, hence a loop)
+        return state.pacer
 
 
 class Scheduled:
@@ -158,6 +173,11 @@ class Scheduled:
                 call.cancel()
             except BaseException as error:  # noqa: BLE001
                 self._engine.take("what the scheduler returned cannot be cancelled", error)
+
+    def forget(self) -> None:
+        """Forget what was asked of a loop that is closed."""
+        self.requested = False
+        self._call = None
 
     def _schedule(self, *, strict: bool = False) -> None:
         self._number += 1

@@ -201,7 +201,8 @@ class Ahead(Sink):
         if complete and self.values:
             self.offered = self.values
         self.values = []
-        self._notify()
+        notify, self._notify = self._notify, _nothing  # the consumer may refer to this
+        notify()
 
 
 class OfBatches(Sink):
@@ -232,6 +233,10 @@ class OfBatches(Sink):
     def end(self, *, complete: bool) -> None:
         """Learn that the task has ended."""
         self._sink.end(complete=complete)
+
+
+def _nothing() -> None:
+    """Stand in for what there is nobody to tell."""
 
 
 def _size_of(value: Any) -> int:

@@ -219,7 +219,7 @@ class TestAfterTheSlice:
             loop.spend(2 ** -shuffled.uniform(9, 14))
             await asyncio.sleep(0)
         await end(task)
-        longest, shortest = 0.02 + SLICE, 0.01 + SLICE  # it may be content with half the time
+        longest, shortest = 0.01 + SLICE, 0.005 + SLICE  # it may be content with half the time
         assert 2.5 / longest <= len(events) <= 4 + 2.5 / shortest
 
     @on_loop
@@ -243,7 +243,7 @@ class TestAfterTheSlice:
     async def test_on_a_quiet_loop_it_costs_one_or_two_per_cent(self):
         loop = asyncio.get_running_loop()
         await compute(2**-10, [], number=4096)
-        assert 4.0 <= loop.time() <= 4.0 * 1.025
+        assert 4.0 <= loop.time() <= 4.0 * 1.03
 
     @on_each
     async def test_code_that_lets_go_of_the_loop_between_its_pieces_stands_back_too(self):

@@ -1171,7 +1171,8 @@ class TestLoops:
             lambda: Cooperator().drain().send(None),
         ):
             with pytest.raises(
-                RuntimeError, match=r"in this thread; from a worker thread use anyio\.from_th"
+                RuntimeError,
+                match=r"in this thread; .* loop\.call_soon_threadsafe .* anyio\.from_thr",
             ):
                 function()
 

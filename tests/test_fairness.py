@@ -10,28 +10,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cooperative_aio import Cooperator, current_task
-from cooperative_aio._fairness import GRAIN, FairQueue, effective_weight
+from cooperative_aio._fairness import GRAIN, FairQueue, Seat
 
 MILLISECOND = 1 / 1024  # binary-exact
 MICROSECOND = MILLISECOND / 1024
 
 
-class Competitor:
+class Competitor(Seat):
     def __init__(self, name, rate=1.0):
+        self.sit(None, rate)
         self.name = name
-        self._rate = rate
-        self._virtual = self._given = 0.0
-        self._ready = self._queued = False
 
     def __repr__(self):
         return self.name
+
+    @property
+    def rate(self):
+        return 1 / self.pace
 
 
 def turns_of(queue, costs, turns):
     """Hand out so many turns, charge for them, and tell who had them."""
     names = []
     for _ in range(turns):
-        competitor = queue.next()
+        competitor = queue.take()
         names.append(competitor.name)
         queue.charge(competitor, costs[competitor.name])
         queue.put_back(competitor)
@@ -52,10 +54,9 @@ class TestTheQueue:
 
     def test_an_empty_queue_has_nobody(self):
         queue = FairQueue()
-        assert queue.next() is None
+        assert queue.take() is None
         assert queue.mean() == 0.0
-        with pytest.raises(IndexError, match="pop from an empty deque"):
-            queue.take()
+        assert queue.first() is None
 
     def test_who_costs_three_times_as_much_has_a_third_of_the_turns(self):
         queue = queue_of(*map(Competitor, "ab"))
@@ -83,7 +84,7 @@ class TestTheQueue:
         assert turns_of(queue, {"a": 1.0}, 100) == "a" * 100
         second = Competitor("b")
         queue.join(second)
-        assert second._virtual == queue.mean() == 100.0
+        assert second.virtual == queue.mean() == 100.0
         assert turns_of(queue, {"a": 1.0, "b": 1.0}, 6) in ("ababab", "bababa")
 
     def test_who_comes_back_keeps_what_it_owes(self):
@@ -91,7 +92,7 @@ class TestTheQueue:
         queue = queue_of(heavy, light)
         names = []
         for _ in range(210):
-            competitor = queue.next()
+            competitor = queue.take()
             names.append(competitor.name)
             queue.charge(competitor, 1.0 if competitor is heavy else 1 / 16)
             if competitor is heavy:  # sleeps a moment after each step
@@ -107,7 +108,7 @@ class TestTheQueue:
         queue = queue_of(first, second, third)
         queue.leave(second)
         assert turns_of(queue, dict.fromkeys("abc", 0.25), 4) == "acac"
-        assert not second._queued
+        assert not second.queued
 
     def test_who_leaves_and_joins_at_once_has_one_entry(self):
         first, second = map(Competitor, "ab")
@@ -125,13 +126,13 @@ class TestTheQueue:
         assert queue.mean() == 10.0
         second = Competitor("b")
         queue.join(second)
-        assert second._virtual == 10.0
+        assert second.virtual == 10.0
 
     @pytest.mark.parametrize(
         ("weight", "expected"), [(1.0, 1.0), (0.5, 0.5), (3, 3), (1e-300, None), (1e300, None)]
     )
     def test_extreme_weights_are_bounded_in_calculations(self, weight, expected):
-        effective = effective_weight(weight)
+        effective = Competitor("a", weight).rate
         if expected is not None:
             assert effective == expected
         assert 0 < effective < 1e18
@@ -139,31 +140,31 @@ class TestTheQueue:
     @pytest.mark.parametrize("leaver", ["heavy", "light"])
     def test_extreme_weights_beside_each_other_are_survived(self, leaver):
         heavy, light = (
-            Competitor("heavy", effective_weight(1e300)),
-            Competitor("light", effective_weight(1e-300)),
+            Competitor("heavy", 1e300),
+            Competitor("light", 1e-300),
         )
         queue = queue_of(light, heavy)
         for _ in range(10):
-            competitor = queue.next()
+            competitor = queue.take()
             queue.charge(competitor, 1.0)
             queue.put_back(competitor)
         queue.leave(heavy if leaver == "heavy" else light)
         stays = light if leaver == "heavy" else heavy
-        assert queue.mean() == pytest.approx(stays._virtual, rel=1e-4)
-        queue.charge(queue.next(), 1.0)
+        assert queue.mean() == pytest.approx(stays.virtual, rel=1e-4)
+        queue.charge(queue.take(), 1.0)
         queue.put_back(stays)
-        assert queue.next() is stays
+        assert queue.take() is stays
 
     def test_a_change_of_weight_counts_from_now_on(self):
         first, second = map(Competitor, "ab")
         queue = queue_of(first, second)
         costs = {"a": 0.25, "b": 0.25}
         turns_of(queue, costs, 100)
-        queue.set_rate(first, 3.0)
+        queue.reweigh(first, 3.0)
         turns = turns_of(queue, costs, 400)
         assert abs(turns.count("a") - 300) <= 4
         queue.leave(first)
-        queue.set_rate(first, 1.0)
+        queue.reweigh(first, 1.0)
         queue.join(first)
         turns = turns_of(queue, costs, 400)
         assert abs(turns.count("a") - 200) <= 4
@@ -176,18 +177,18 @@ class TestTheQueue:
             queue.join(competitor)
             queue.leave(competitor)
             assert len(queue.ring) + len(queue.ahead) <= 40
-        assert queue.next() is stays
+        assert queue.take() is stays
 
     def test_stale_entries_of_those_ahead_are_bounded_too(self):
         stays = Competitor("stays")
         queue = queue_of(stays)
         for number in range(200):
             competitor = Competitor(str(number))
-            competitor._virtual = 1e6 + number
+            competitor.virtual = 1e6 + number
             queue.join(competitor)
             queue.leave(competitor)
             assert len(queue.ring) + len(queue.ahead) <= 40
-        assert queue.next() is stays
+        assert queue.take() is stays
 
     def test_the_mean_stays_exact_with_many_comings_and_goings(self):
         source = random.Random(7)  # noqa: S311
@@ -195,14 +196,14 @@ class TestTheQueue:
         queue = queue_of(*competitors)
         for _ in range(20_000):
             competitor = source.choice(competitors)
-            (queue.leave if competitor._ready else queue.join)(competitor)
+            (queue.leave if competitor.ready else queue.join)(competitor)
             if queue.count:
-                turn = queue.next()
+                turn = queue.take()
                 queue.charge(turn, source.random() / 1000)
                 queue.put_back(turn)
-        ready = [competitor for competitor in competitors if competitor._ready]
-        rates = sum(competitor._rate for competitor in ready)
-        mean = sum(competitor._rate * competitor._virtual for competitor in ready) / rates
+        ready = [competitor for competitor in competitors if competitor.ready]
+        rates = sum(competitor.rate for competitor in ready)
+        mean = sum(competitor.rate * competitor.virtual for competitor in ready) / rates
         assert queue.mean() == pytest.approx(mean, rel=1e-9)
 
 
@@ -225,39 +226,39 @@ def test_the_books_are_right_whatever_happens(operations):  # noqa: C901
     queue = queue_of(*competitors[:20])
 
     def toggle(competitor):
-        (queue.leave if competitor._ready else queue.join)(competitor)
+        (queue.leave if competitor.ready else queue.join)(competitor)
 
     for operation, index, seconds in operations:
         competitor = competitors[index]
         if operation == "toggle":
             toggle(competitor)
         elif operation == "weigh":
-            queue.set_rate(competitor, 1 + 1024 * seconds)
-        elif (turn := queue.next()) is not None:
+            queue.reweigh(competitor, 1 + 1024 * seconds)
+        elif (turn := queue.take()) is not None:
             queue.charge(turn, seconds)
             if operation == "turn and leave":
                 queue.leave(turn)
             elif operation == "leave others in a turn":
                 toggle(turn)
                 for other in competitors[index:]:
-                    if other is not turn and other._ready:
+                    if other is not turn and other.ready:
                         queue.leave(other)
                 if index % 2:
                     toggle(turn)
             queue.put_back(turn)
         entries = [*queue.ring, *(entry[2] for entry in queue.ahead)]
         assert len(set(entries)) == len(entries)
-        assert {competitor for competitor in competitors if competitor._queued} == set(entries)
-        assert queue._stale == sum(not entry._ready for entry in entries)
+        assert {competitor for competitor in competitors if competitor.queued} == set(entries)
+        assert queue._stale == sum(not entry.ready for entry in entries)
         assert queue._stale <= 17 + len(entries) // 2
-        ready = [competitor for competitor in competitors if competitor._ready]
+        ready = [competitor for competitor in competitors if competitor.ready]
         assert queue.count == len(ready)
         assert set(ready) <= set(entries)
-        rates = sum(competitor._rate for competitor in ready)
+        rates = sum(competitor.rate for competitor in ready)
         if ready:
-            total = sum(competitor._rate * competitor._virtual for competitor in ready)
+            total = sum(competitor.rate * competitor.virtual for competitor in ready)
             assert queue.mean() == pytest.approx(total / rates)
-    while queue.next() is not None:
+    while queue.take() is not None:
         pass
 
 

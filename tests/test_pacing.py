@@ -134,8 +134,8 @@ def pauses(times, ran):
 
 
 class TestTimeSlice:
-    def test_it_is_five_milliseconds_waits_for_twenty_and_takes_all_it_can(self):
-        assert TimeSlice() == TimeSlice(0.005, max_wait=0.02, share=1.0)
+    def test_it_is_two_milliseconds_waits_for_ten_and_takes_all_it_can(self):
+        assert TimeSlice() == TimeSlice(0.002, max_wait=0.01, share=1.0)
 
     def test_it_cannot_be_changed(self):
         time_slice = TimeSlice()

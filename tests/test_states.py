@@ -15,6 +15,8 @@ class Puppet:
     def __init__(self):
         self.cooperator = Stepwise()
         self.orders = []
+        self.pauses = False  # itself, in the step that is ordered
+        self.seen = None  # the state during the last step
         self.future = asyncio.get_running_loop().create_future()
         self.task = self.cooperator.cooperate(self._body())
         self.cooperator.ticks.tick()
@@ -22,6 +24,9 @@ class Puppet:
     def _body(self):
         while True:
             order = self.orders.pop(0) if self.orders else "yields a value"
+            self.seen = self.task.state if hasattr(self, "task") else None
+            if self.pauses:
+                self.task.pause()
             if order == "returns":
                 return
             if order == "raises":
@@ -50,6 +55,17 @@ async def happen(puppet, state, event):
         getattr(task, event.removesuffix("()"))()
     elif event == "the last resume()":
         task.resume()
+    elif event == "yields another awaitable":
+        puppet.orders += ["yields an awaitable"] * 2
+        await turns(2)
+        puppet.future.set_result(None)
+        puppet.future = asyncio.get_running_loop().create_future()
+        await turns()
+    elif event == "the awaitable is done" and state is State.ENDING:
+        puppet.orders.append("yields an awaitable")
+        await turns(2)
+        puppet.future.set_result(None)
+        await turns()
     elif event.startswith("the awaitable is done"):
         if event.endswith("while paused"):
             task.pause()
@@ -57,6 +73,9 @@ async def happen(puppet, state, event):
         await turns()
     else:
         puppet.orders.append(event)
+        if state is State.PAUSED:  # by itself, in the step that is going on
+            task.resume()
+            puppet.pauses = True
         if state is State.ENDING:  # the error is delivered by the loop, not by a tick
             await turns(2)
         else:
@@ -71,6 +90,10 @@ async def test_each_event_leads_where_the_table_says(state, event):
     puppet = await bring_into(state)
     assert puppet.task.state == state.value
     await happen(puppet, state, event)
+    if (state, event) == (State.ENDING, "the awaitable is done"):
+        assert puppet.seen == TRANSITIONS[state][event].value  # and has then gone on
+        puppet.task.stop()
+        return
     assert puppet.task.state == TRANSITIONS[state][event].value
     assert repr(puppet.task).startswith(
         f"<CooperativeTask {TRANSITIONS[state][event].value} name="

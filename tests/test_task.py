@@ -1,9 +1,10 @@
 """CooperativeTask as a future, its states, and how it ends."""
 
 import asyncio
-import contextlib
 import gc
+import itertools
 import math
+import re
 
 import anyio
 import pytest
@@ -79,7 +80,7 @@ class TestAsAFuture:
 
     @on_both_loops
     async def test_gather_wait_and_as_completed_take_it(self):
-        cooperator = Cooperator()
+        cooperator = Cooperator(clock=itertools.count().__next__, time_slice=1.5)
         tasks = [cooperator.cooperate(returns(n, n)) for n in (3, 1, 2)]
         assert await asyncio.gather(*tasks) == [3, 1, 2]
         done, pending = await asyncio.wait(tasks)
@@ -518,7 +519,8 @@ class TestEveryStateAndOperation:
             "of a stopped Cooperator": "stopped",
             "paused, of a stopped Cooperator": "stopped",
         }.get(state, state)
-        assert repr(task).startswith(f"<CooperativeTask {word} name='CooperativeTask-")
+        assert re.match(rf"<CooperativeTask {word} name='\w+-\d+' ", repr(task))
+        assert task.state == word
         assert task.paused is (state in ("paused", "waiting and paused"))
         assert task.waiting is (state in ("waiting", "waiting and paused"))
         if not task.done():
@@ -853,7 +855,7 @@ class TestProperties:
             cooperator.cooperate(forever(), name=name) for name in (None, "mine", None)
         )
         assert second.name == "mine"
-        assert first.name.startswith("CooperativeTask-")
+        assert re.fullmatch(r"forever-\d+", first.name)
         assert first.name != third.name
         cooperator.stop()
 
