@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 from cooperative_aio._accumulate import BatchSource, collect, is_source
 from cooperative_aio._checks import check_count, check_finite
 from cooperative_aio._cooperator import Cooperator
+from cooperative_aio._futures import wake
 from cooperative_aio._sinks import Ahead
 from cooperative_aio._task import CooperativeTask, job_of
 
@@ -36,8 +37,7 @@ class _Stream:
         self._began = self._loop.time()  # the batch that is being made
 
     def _notify(self) -> None:
-        if self._wanted is not None and not self._wanted.done():
-            self._wanted.set_result(None)
+        wake(self._wanted)
 
     def take(self) -> list[Any] | None:
         """Take the batch that is ready, if one is, and have the next one made."""
@@ -54,6 +54,8 @@ class _Stream:
         """
         task = self.task
         self._wanted = self._loop.create_future()
+        if task.done() or self.sink.offered is not None:
+            wake(self._wanted)
         timer: asyncio.TimerHandle | None = None
         if max_seconds is not None:
             timer = self._loop.call_at(self._began + max_seconds, self.sink.fall_due, self._job)

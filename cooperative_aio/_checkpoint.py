@@ -8,6 +8,7 @@ from asyncio import get_running_loop
 from cooperative_aio._cooperator import engine_of, get_cooperator
 from cooperative_aio._engine import Engine
 from cooperative_aio._fairness import Seat
+from cooperative_aio._futures import wake
 from cooperative_aio._loop import state_of
 from cooperative_aio._rhythm import Paced
 
@@ -34,8 +35,7 @@ class _Lease(Seat):
 
     def begin(self) -> None:
         """Wake the code that waits; a Lease has it run until the pacer's deadline."""
-        if self._granted is not None and not self._granted.done():
-            self._granted.set_result(None)
+        wake(self._granted)
 
     def end(self, seconds: float) -> None:
         """Pay for the time that the code has run; it need not have come back yet."""

@@ -305,7 +305,7 @@ class Cooperator:
     @property
     def tasks(self) -> tuple[CooperativeTask[Any], ...]:
         """The tasks that have not ended, as of now, in the order they were added."""
-        return tuple(job.face for job in self._engine.jobs)
+        return tuple(job.face for job in tuple(self._engine.jobs))
 
     def statistics(self) -> Statistics:
         """Return what was done so far and what is to be done, as of now."""
@@ -410,10 +410,11 @@ def get_cooperator() -> Cooperator:
         RuntimeError: No loop is running in this thread.
     """
     state = state_of(running_loop(_find_one))
-    if state.cooperator is None:
-        state.cooperator = Cooperator()
-    assert isinstance(state.cooperator, Cooperator)  # noqa: S101 (for the type checker)
-    return state.cooperator
+    cooperator = state.own.get(Cooperator)
+    if cooperator is None:  # of two that interrupt each other, one counts
+        cooperator = state.own.setdefault(Cooperator, Cooperator())
+    assert isinstance(cooperator, Cooperator)  # noqa: S101 (for the type checker)
+    return cooperator
 
 
 def _find_one() -> str:

@@ -9,6 +9,7 @@ takes that back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -23,6 +24,7 @@ from weakref import WeakValueDictionary
 from cooperative_aio._changes import Changes
 from cooperative_aio._errors import SchedulerStopped
 from cooperative_aio._fairness import FairQueue, Group, Seat
+from cooperative_aio._futures import wake
 from cooperative_aio._job import Job
 from cooperative_aio._loop import REMEDY, LoopState, running_loop, state_of
 from cooperative_aio._pacing import Lease
@@ -107,9 +109,10 @@ class Engine:
 
     def check_caller(self) -> None:
         """Refuse calls from another loop or thread while there are unfinished tasks."""
-        if self._state is None:
+        state = self._state
+        if state is None:
             return
-        loop = self._state.loop
+        loop = state.loop
         if loop.is_closed():
             self.changes.make(self._lose_tasks)
             return
@@ -128,13 +131,17 @@ class Engine:
         """Serve `loop`, and belong to it while there are unfinished tasks."""
         state = state_of(loop)
         if self._last_state() is not state:
+            state.changes.make(self._bind, state)
+        return state
+
+    def _bind(self, state: LoopState) -> None:
+        if self._last_state() is not state:
             self._last_state = weakref.ref(state)
             self.changes = state.changes
             self.rhythm.bind(self, state)
             state.cooperators.add(self.owner)
             if self._given_clock is None:
                 self.clock = state.clock
-        return state
 
     def _lose_tasks(self) -> None:
         """End the tasks of a loop that was closed without being shut down."""
@@ -179,13 +186,12 @@ class Engine:
         job.number = next(_numbers)
         task: CooperativeTask[Any] = CooperativeTask(job, loop)
         job.face = task
-        self._note_birth(job)
-        self.changes.make(self._adopt, job, state)
+        self._note_birth(job, state.changes.current)
+        state.changes.make(self._adopt, job, state)
         return task
 
-    def _note_birth(self, job: Job) -> None:
+    def _note_birth(self, job: Job, maker: Any) -> None:
         """Note the first task that is made in a step: it may owe what its maker owes."""
-        maker = self.changes.current
         if maker is not None and (
             self._born is None or self._born[0] is not maker or self._born[1] != maker.steps
         ):
@@ -226,11 +232,8 @@ class Engine:
         if state is not None:
             state.on_shutdown.discard(self.shut_down)
         for drained in self.drained:
-            try:
-                if not drained.done():
-                    drained.set_result(None)
-            except RuntimeError:  # the loop is closed
-                continue
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                wake(drained)
 
     def resume(self) -> None:
         """Step tasks from now on."""
@@ -266,7 +269,8 @@ class Engine:
         """Return the group of that name, which is made when first asked for."""
         group = self.groups.get(name)
         if group is None:
-            group = self.groups[name] = Group(name, self.queue, self, self.weighted)
+            made = Group(name, self.queue, self, self.weighted)
+            group = self.groups.setdefault(name, made)
         return group
 
     # Who is ready
@@ -293,8 +297,11 @@ class Engine:
 
     def add_lease(self, lease: Any) -> None:
         """Let code that awaits a checkpoint compete with the tasks."""
-        self.leases.add(lease)
-        self.update(lease, wanted=True)
+        if self.started:
+            self.leases.add(lease)
+            self.update(lease, wanted=True)
+        else:
+            lease.begin()
 
     def take_back_lease(self, lease: Any) -> None:
         """Let it compete no more."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Generator
 from typing import Any, TypeVar
 
-__all__ = ["FaithfulFuture", "cancel_with"]
+__all__ = ["FaithfulFuture", "cancel_with", "wake"]
 
 T = TypeVar("T")
 
@@ -70,6 +71,13 @@ class FaithfulFuture(asyncio.Future[T]):
                 raise error
             finally:
                 del self, error
+
+
+def wake(future: asyncio.Future[None] | None) -> None:
+    """Complete a future that something waits on, if it is there and not done yet."""
+    if future is not None:
+        with contextlib.suppress(asyncio.InvalidStateError):
+            future.set_result(None)
 
 
 def cancel_with(future: FaithfulFuture[Any], error: asyncio.CancelledError) -> None:

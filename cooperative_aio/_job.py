@@ -110,6 +110,7 @@ class Job(Seat):
         "number",
         "owned",
         "pauses",
+        "pausing",
         "resuming",
         "since",
         "sink",
@@ -150,6 +151,7 @@ class Job(Seat):
         self.state: State = State.READY
         self.how: type[SchedulerError] | None = None  # it ended
         self.pauses: int = 0
+        self.pausing: int = 0  # pauses that are asked for, and may only be noted
         self.forgiven: int = 0  # pauses that the end or a cancellation lifted
         self.held: bool = False  # its sink wants no more for now
         self.waiter: Future[Any] | None = None
@@ -211,9 +213,8 @@ class Job(Seat):
 
     def pause(self) -> None:
         """Take back the readiness until `resume()`."""
-        if self.state in ENDS:
-            return  # this was noted, and meanwhile it has ended
-        if self.state is State.ENDING:
+        self.pausing -= 1
+        if self.state in ENDS or self.state is State.ENDING:
             self.forgiven += 1
             return
         self.pauses += 1

@@ -34,10 +34,10 @@ class LoopState:
         "changes",
         "clock",
         "context",
-        "cooperator",
         "cooperators",
         "leases",
         "on_shutdown",
+        "own",
         "pacer",
         "sharings",
         "wakes",
@@ -52,7 +52,7 @@ class LoopState:
         # keeps alive what the context of a passing request refers to.
         self.context: Context = Context()
         self.pacer: Pacer = Pacer(self)
-        self.cooperator: Any = None  # the loop's own: see get_cooperator()
+        self.own: dict[type, Any] = {}  # the loop's own Cooperator: see get_cooperator()
         self.cooperators: WeakSet[Any] = WeakSet()  # that were used here
         self.leases: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # see checkpoint()
         self.sharings: Sharings = Sharings()
@@ -201,7 +201,6 @@ def state_of(loop: asyncio.AbstractEventLoop) -> LoopState:
     keyed by loops would keep them alive, since what is in it refers to them.
     """
     state: LoopState | None = getattr(loop, ATTRIBUTE, None)
-    if state is None:
-        state = LoopState(loop)
-        setattr(loop, ATTRIBUTE, state)
+    if state is None:  # of two that interrupt each other, one counts
+        state = vars(loop).setdefault(ATTRIBUTE, LoopState(loop))
     return state

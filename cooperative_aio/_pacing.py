@@ -170,6 +170,7 @@ class Pacer:
         "_lease",
         "_loop",
         "_mark",
+        "_number",
         "_quiet_since",
         "_quiet_turns",
         "_slice_ended",
@@ -188,6 +189,7 @@ class Pacer:
         self.deadline: float = -math.inf  # until when the code that holds the lease may run
         self._gauge = _Gauge()
         self._handle: asyncio.Handle | None = None  # of the next turn, if there is one
+        self._number = 0  # of the turn that is scheduled
         self._in_turn = False
         self._lease: tuple[Lease, Member, float] | None = None  # and when it began
         self._slice_left = 0.0  # seconds
@@ -263,14 +265,17 @@ class Pacer:
     # One turn of the loop: stand back, take a slice, or end a lease
 
     def _schedule(self) -> None:
-        self._handle = self._loop.call_soon(self._changes.make, self._turn)
+        self._number += 1
+        self._handle = self._loop.call_soon(self._changes.make, self._turn, self._number)
         self._mark = self._clock()
 
     def _schedule_if_needed(self) -> None:
         if self._handle is None and (self.queue.count or self._lease is not None):
             self._schedule()
 
-    def _turn(self) -> None:
+    def _turn(self, number: int) -> None:
+        if number != self._number or self._handle is None:
+            return  # it was taken back by what has interrupted the beginning of this
         self._handle = None
         self._in_turn = True
         now = self._clock()

@@ -149,6 +149,7 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
             RuntimeError: Called from another thread or another loop.
         """
         self._check_unfinished("pause")
+        self._job.pausing += 1
         self._make(self._job.pause)
 
     def resume(self) -> None:
@@ -162,7 +163,7 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
         """
         job = self._job
         job.home.check_caller()
-        if not (job.pauses or job.forgiven):
+        if not (job.pauses or job.forgiven or job.pausing):
             raise NotPaused(f"cannot resume a {job.state.value} task; it is not paused")
         self._make(job.resume)
 

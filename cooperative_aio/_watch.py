@@ -158,7 +158,7 @@ class Watch:
         """
         if self._loop is None:
             return {}
-        own = loop_state_of(self._loop).cooperator
+        own = loop_state_of(self._loop).own.get(Cooperator)
         found: Iterable[Cooperator] = self._given
         if not found:
             self._seen.update(_cooperators_on(self._loop))
@@ -176,8 +176,7 @@ class Watch:
 def _cooperators_on(loop: asyncio.AbstractEventLoop) -> Iterator[Cooperator]:
     """Find the loop's own Cooperator, and those that have unfinished tasks on it."""
     state = loop_state_of(loop)
-    if isinstance(state.cooperator, Cooperator):
-        yield state.cooperator
+    yield from state.own.values()
     for cooperator in tuple(state.cooperators):
         if engine_of(cooperator).jobs:
             yield cooperator
