@@ -82,7 +82,7 @@ async def checkpoint() -> None:
     except (AttributeError, RuntimeError):
         await _first()
     else:
-        if state.clock() >= state.pacer.deadline:
+        if state.clock() >= state.deadline:
             await _compete()
 
 

@@ -281,7 +281,9 @@ class Engine:
             return
         seat.wanted = wanted
         self.ready += 1 if wanted else -1
-        unmoved = seat.move()
+        unmoved = Seat.move(
+            seat
+        )  # (a task that is to be stopped is not, in the middle of this)
         if self.changes.serving:
             self.changes.moves.append(unmoved)  # a turn of several steps is to look up
         self.update_rhythm(strict=strict)
@@ -331,30 +333,11 @@ class Engine:
 
     def step_now(self, job: Job) -> None:
         """Take one step of a task that is being cancelled: no tick is waited for."""
-        changes = self.changes
-        began = self.clock()
-        value: Any = None
-        raised: BaseException | None = None
-        changes.current = job
+        before = job.seconds
         try:
-            value = job.run(job.next)
-        except BaseException as error:  # noqa: BLE001
-            raised = error
-        changes.current = None
-        job.steps += 1
-        self.steps += 1
-        seconds = max(0.0, self.clock() - began)
-        self.cpu_time += seconds
-        job.queue.charge(job, seconds)
-        try:
-            if raised is not None:
-                job.raised(raised)
-            else:
-                job.settle(value)
+            job.queue.give_turn(self, job, in_hand=False)
         finally:
-            del value, raised
-            if seconds > self.notable:
-                self.note_step(job, seconds)
+            self.cpu_time += job.seconds - before
             del job
 
     def note_step(self, job: Any, seconds: float) -> None:

@@ -246,7 +246,8 @@ class FairQueue(Generic[S]):
         """Return the seat whose turn is next, or None when none competes."""
         ring = self.ring
         while ring or self.ahead:
-            self._let_in()
+            if self.ahead:
+                self._let_in()
             if not ring:
                 ring.append(heappop(self.ahead)[2])
             seat = ring[0]
@@ -265,10 +266,9 @@ class FairQueue(Generic[S]):
     def _let_in(self) -> None:
         """Let those into the ring that the mean has caught up with."""
         ahead = self.ahead
-        if ahead:
-            edge = self.mean() + GRAIN
-            while ahead and ahead[0][0] <= edge:
-                self.ring.append(heappop(ahead)[2])
+        edge = self.mean() + GRAIN
+        while ahead and ahead[0][0] <= edge:
+            self.ring.append(heappop(ahead)[2])
 
     def charge(self, seat: S, seconds: float) -> None:
         """Charge `seat` for so many seconds, but for no more than it can owe."""
@@ -301,8 +301,9 @@ class FairQueue(Generic[S]):
 
     def put(self, seat: S) -> None:
         """Give `seat` a place, behind those whom the mean has caught up with."""
-        self._let_in()
-        if seat.virtual > self.mean() + GRAIN:
+        if self.ahead:
+            self._let_in()
+        if seat.virtual > self.sum * UNIT / self._units + GRAIN:
             self._arrivals += 1
             heappush(self.ahead, (seat.virtual, self._arrivals, seat))
         else:
@@ -457,6 +458,7 @@ class FairQueue(Generic[S]):
         raised: BaseException | None,
         *,
         is_strange: bool,
+        in_hand: bool = True,
     ) -> None:
         """Deal with what the last turn has brought, and give the seat its place."""
         try:
@@ -469,8 +471,40 @@ class FairQueue(Generic[S]):
             del value, raised
             if server.changes.moves:
                 server.changes.settle()
-            if seat is not None:
+            if seat is not None and in_hand:
                 self.put_back(seat)
+
+    def give_turn(self, server: Server, seat: S, *, in_hand: bool) -> None:
+        """Give one turn of one step to a seat that does not stand in the ring.
+
+        Args:
+            server: On whose behalf.
+            seat: Which one.
+            in_hand: Whether it was taken from the ring, and is to be put back.
+        """
+        changes = server.changes
+        value: Any = None
+        raised: BaseException | None = None
+        began = server.clock()
+        changes.current = seat
+        try:
+            value = seat.run(seat.next)
+        except BaseException as error:  # noqa: BLE001
+            raised = error
+        changes.current = None
+        seat.steps += 1
+        server.steps += 1
+        seconds = max(0.0, server.clock() - began)
+        self.charge(seat, seconds)
+        is_strange = raised is not None or type(value) is not seat.plain
+        if not is_strange and value is not None and seat.keep is not None:
+            seat.keep(value)
+        try:
+            self._finish(server, seat, value, raised, is_strange=is_strange, in_hand=in_hand)
+        finally:
+            del value, raised
+        if seconds > server.notable:
+            server.note_step(seat, seconds)
 
     def _give_burst(self, server: Server, seat: S, *, is_alone: bool) -> bool:
         """Give one turn of several steps; tell whether turns end with it."""
@@ -523,8 +557,13 @@ class Group(Seat, FairQueue[Any]):
 
     def burst(self, deadline: float, is_alone: bool) -> bool:  # noqa: FBT001
         """Have a member take a turn, or all of them theirs until `deadline`."""
-        self.serve(self._server, deadline, most=MOST if is_alone else 1)
-        return self._still >= MOST
+        member = None if is_alone else self.first()
+        if member is None or member.bursts:
+            self.serve(self._server, deadline, most=MOST if is_alone else 1)
+            return self._still >= MOST
+        self.ring.popleft()
+        self.give_turn(self._server, member, in_hand=True)
+        return False
 
     def follow(self) -> Seat | None:
         """Compete while a member does; return what is to be moved later."""

@@ -81,6 +81,10 @@ class _Unmatched:
     """A class that no value has, so that each is looked at."""
 
 
+class _Once:
+    """Another one, for a step whose value is to be looked at whatever it is."""
+
+
 class Job(Seat):
     """One iterator, stepped beside others.
 
@@ -521,7 +525,9 @@ class Job(Seat):
         return functools.partial(_raise, error)
 
     def _resume_by(self, call: Callable[[], Any]) -> None:
-        """Let the next step be `call` instead of a `next()`."""
+        """Let the next step be `call` instead of a `next()`, and be looked at."""
+        if self.plain is not _Unmatched:
+            self.plain = _Once
         self.resuming = True
         self.next = functools.partial(self._resume, call)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 import weakref
 from collections.abc import AsyncGenerator, Callable
@@ -35,6 +36,7 @@ class LoopState:
         "clock",
         "context",
         "cooperators",
+        "deadline",
         "leases",
         "on_shutdown",
         "own",
@@ -47,6 +49,7 @@ class LoopState:
         self._loop = weakref.ref(loop)
         self._guard: AsyncGenerator[None, None] | None = None
         self.clock: Callable[[], float] = getattr(loop, "perf_counter", time.perf_counter)
+        self.deadline: float = -math.inf  # until when code at a checkpoint may run on
         self.changes: Changes = Changes()
         # Callbacks of the package run in a context of their own, so that none
         # keeps alive what the context of a passing request refers to.

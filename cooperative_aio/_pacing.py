@@ -89,6 +89,7 @@ class Loop(Protocol):
 
     changes: Changes
     clock: Callable[[], float]
+    deadline: float  # until when the code that holds the lease may run
 
     def call_soon(self, callback: Callable[..., object], *args: object) -> asyncio.Handle:
         """Have the loop call."""
@@ -177,7 +178,6 @@ class Pacer:
         "_slice_left",
         "_standing_back",
         "_was_disturbed",
-        "deadline",
         "queue",
     )
 
@@ -186,7 +186,6 @@ class Pacer:
         self._changes = loop.changes
         self._clock = loop.clock
         self.queue: FairQueue[Member] = FairQueue()
-        self.deadline: float = -math.inf  # until when the code that holds the lease may run
         self._gauge = _Gauge()
         self._handle: asyncio.Handle | None = None  # of the next turn, if there is one
         self._number = 0  # of the turn that is scheduled
@@ -245,10 +244,10 @@ class Pacer:
     def _used_up(self, time_slice: TimeSlice) -> bool:
         """Tell whether the last slice is; long after it a new one begins."""
         now = self._clock()
-        if self.deadline > -math.inf:  # it was lent, and has gone on by the clock
-            self._slice_left = self.deadline - now
-            self._slice_ended = min(self.deadline, now)
-            self.deadline = -math.inf
+        if self._loop.deadline > -math.inf:  # it was lent, and has gone on by the clock
+            self._slice_left = self._loop.deadline - now
+            self._slice_ended = min(self._loop.deadline, now)
+            self._loop.deadline = -math.inf
         if now - self._slice_ended >= time_slice.max_wait:
             self._slice_left = time_slice.seconds
         return self._slice_left <= ROUNDING
@@ -333,7 +332,7 @@ class Pacer:
 
     def _grant(self, lease: Lease, member: Member, now: float) -> None:
         self._lease = (lease, member, now)
-        self.deadline = now + min(self._slice_left, member.time_slice.seconds)
+        self._loop.deadline = now + min(self._slice_left, member.time_slice.seconds)
         lease.begin()
 
     def _end_lease(self, now: float) -> None:
@@ -342,7 +341,7 @@ class Pacer:
         self._lease = None
         lease.end(now - began)
         if self.queue.count:
-            self.deadline = -math.inf
+            self._loop.deadline = -math.inf
             self._slice_over(member, now - began, now)
         else:
             self.queue.charge(member, now - began)

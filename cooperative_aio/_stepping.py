@@ -14,6 +14,7 @@ from one step when one was not. The rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import groupby, islice
 from types import GeneratorType, NoneType
 from typing import Any, Final, Protocol
@@ -89,45 +90,104 @@ class Chunks:
         """
         clock = timer.clock
         before = clock()
-        still = 0  # steps since the clock has moved
+        first = still = task.steps  # when it began, and when the clock has last moved
         try:
             while True:
-                taken = task.steps
-                size = 1 if task.resuming else min(self._chunk, steps, task.sink.room())
+                left = min(first + steps - task.steps, task.sink.room())
+                is_single = self._chunk == 1 or left == 1 or task.resuming
                 try:
-                    outcome = (self._take_one if size == 1 else self._take_chunk)(task, size)
+                    if is_single:
+                        outcome = self._take_one(task)
+                    else:
+                        outcome = self._take_chunks(task, timer, deadline, left)
                 except BaseException:
                     timer.note_step(task, clock() - before)
                     raise
                 now = clock()
                 seconds = now - before
                 before = now
-                taken = task.steps - taken
-                if seconds > timer.notable:
-                    timer.note_step(task, seconds)
-                steps -= taken
-                still = still + taken if seconds == 0 else 0
+                if seconds != 0:
+                    still = task.steps
                 if (
                     outcome is not None
                     or task.interrupted
-                    or steps <= 0
                     or now >= deadline
+                    or task.steps - first >= steps
                     or seconds < 0  # the clock was set back
-                    or still >= MOST
+                    or task.steps - still >= MOST
                 ):
                     return outcome
-                is_growing = self._chunk < self._largest and task.steps > self.SINGLE
-                if is_growing or seconds > self.SHORT:
-                    self._grow(taken, seconds)
+                if is_single:
+                    self._learn_from(task, timer, seconds)
         finally:
             del self, task, timer  # an exception of the iterator refers to this frame
 
-    def _grow(self, taken: int, seconds: float) -> None:
-        """Let the next chunk be as long as the last steps say that it may be."""
-        fitting = int(taken * self.SHORT / seconds) if seconds > 0 else self._largest
-        self._chunk = max(1, min(fitting, 2 * self._chunk, self._largest))
+    def _learn_from(self, task: Stepped, timer: Timer, seconds: float) -> None:
+        """Note a single step that took long; after enough short ones, begin with chunks."""
+        if seconds > timer.notable:
+            timer.note_step(task, seconds)
+        if task.steps > self.SINGLE and 2 * seconds < self.SHORT:
+            self._chunk = min(2, self._largest)
 
-    def _take_one(self, task: Stepped, _size: int) -> Any:
+    def _take_chunks(self, task: Stepped, timer: Timer, deadline: float, steps: int) -> Any:
+        """Take steps in chunks until one is not short, or `deadline`, or so many.
+
+        Values of one class that follow each other are kept by one call. When the class
+        changes, the next value has been fetched already; so the clock is looked at only
+        when a chunk is full, which then may be of several classes.
+        """
+        values, clock, chunk = task.sink.values, timer.clock, self._chunk
+        kept = len(values)
+        self._others = changes = filled = 0
+        outcome: Any = None
+        ended = 1  # a step that raises, or is the last, brings no value
+        source = islice(task.iterator, steps)
+        runs = iter([(None, source)]) if self._mixed else groupby(source, type)
+        run: Any = None
+        fetch: Callable[[Iterator[Any]], Any] | None = None
+        now = clock()
+        try:
+            for kind, run in runs:
+                changes += 1
+                fetch = (
+                    values.extend if self._is_kept(kind) else partial(self._keep_each, values)
+                )
+                while outcome is None:
+                    wanted = filled + chunk - len(values) - self._others + kept
+                    outcome = fetch(islice(run, wanted))
+                    taken = len(values) - kept + self._others
+                    if outcome is not None or taken < filled + chunk:
+                        break
+                    filled = taken
+                    before, now = now, clock()
+                    if self._is_enough(task, timer, now - before) or now >= deadline:
+                        ended = 0
+                        return None
+                    chunk = self._chunk
+                if outcome is not None:
+                    break
+            ended = int(outcome is None and len(values) - kept + self._others < steps)
+            return END if ended else outcome
+        finally:
+            taken = len(values) - kept + self._others
+            task.steps += taken + ended
+            self._mixed = self._mixed or (changes > self.FEW and changes * 4 > taken)
+            task.sink.check(task)
+            del self, task, timer, values, source, runs, run, outcome, fetch
+
+    def _is_enough(self, task: Stepped, timer: Timer, seconds: float) -> bool:
+        """Tell whether a chunk that took so long ends the turn; make the next fit."""
+        if seconds > timer.notable:
+            timer.note_step(task, seconds)
+        if seconds > self.SHORT:
+            fitting = int(self._chunk * self.SHORT / seconds)
+            self._chunk = max(1, min(fitting, self._largest))
+            return True
+        if self._chunk < self._largest and 2 * seconds < self.SHORT:
+            self._chunk = min(2 * self._chunk, self._largest)
+        return seconds <= 0 or task.interrupted
+
+    def _take_one(self, task: Stepped) -> Any:
         """Take one step, and give its value to the sink."""
         task.steps += 1
         value = None
@@ -144,54 +204,11 @@ class Chunks:
         finally:
             del self, task, value
 
-    def _is_kept(self, kind: type) -> bool:
+    def _is_kept(self, kind: type | None) -> bool:
         try:
             return kind in KEPT
         except Exception:  # noqa: BLE001 (a class that cannot be hashed)
             return False
-
-    def _take_chunk(self, task: Stepped, size: int) -> Any:
-        """Take so many steps without a look at the clock."""
-        values = task.sink.values
-        kept = len(values)
-        source = islice(task.iterator, size)
-        self._others = 0
-        ended = 1  # a step that raises brings no value
-        try:
-            if self._mixed:
-                outcome = self._keep_each(values, source)
-            else:
-                outcome = self._keep_runs(values, source, size)
-            ended = 0
-        finally:
-            taken = len(values) - kept + self._others + ended
-            task.steps += taken
-            del values, source
-            if ended:
-                del self, task
-        if outcome is None and taken < size:
-            outcome = END
-            task.steps += 1
-        task.sink.check(task)
-        return outcome
-
-    def _keep_runs(self, values: Any, source: Iterator[Any], size: int) -> Any:
-        """Keep values of one class that follow each other by one call."""
-        outcome = run = None
-        changes = 0
-        try:
-            for kind, run in groupby(source, type):
-                changes += 1
-                if self._is_kept(kind):
-                    values.extend(run)
-                else:
-                    outcome = self._keep_each(values, run)
-                    if outcome is not None:
-                        break
-            self._mixed = changes * 4 > size > self.FEW
-            return outcome
-        finally:
-            del self, values, source, run, outcome
 
     def _keep_each(self, values: Any, source: Iterator[Any]) -> Any:
         """Keep the values of `source`, with a look at each; stop at an awaitable."""

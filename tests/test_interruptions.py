@@ -366,7 +366,7 @@ async def code_at_checkpoints(stage):
             await checkpoint()
 
     stage.cooperate("task", "ss")
-    await asyncio.gather(computes(), computes(), *stage.tasks.values())
+    await asyncio.gather(computes(), computes(), *stage.tasks.values(), return_exceptions=True)
 
 
 SCENARIOS = {
