@@ -145,7 +145,7 @@ class Chunks:
         runs = iter([(None, source)]) if self._mixed else groupby(source, type)
         run: Any = None
         fetch: Callable[[Iterator[Any]], Any] | None = None
-        now = clock()
+        now = began = clock()
         try:
             for kind, run in runs:
                 changes += 1
@@ -160,7 +160,12 @@ class Chunks:
                         break
                     filled = taken
                     before, now = now, clock()
-                    if self._is_enough(task, timer, now - before) or now >= deadline:
+                    is_still = now == began and taken >= MOST
+                    if (
+                        self._is_enough(task, timer, now - before)
+                        or is_still
+                        or now >= deadline
+                    ):
                         ended = 0
                         return None
                     chunk = self._chunk
@@ -185,7 +190,7 @@ class Chunks:
             return True
         if self._chunk < self._largest and 2 * seconds < self.SHORT:
             self._chunk = min(2 * self._chunk, self._largest)
-        return seconds <= 0 or task.interrupted
+        return seconds < 0 or task.interrupted
 
     def _take_one(self, task: Stepped) -> Any:
         """Take one step, and give its value to the sink."""
