@@ -1,194 +1,325 @@
-"""Workers: executors of one, each with a socket to talk to what it runs.
+"""Workers: processes or interpreters, each with two sockets to talk to what it runs.
 
-Why one executor each: a generator stays in its worker between batches, and the death
-of one worker must not end the generators of the others, as it would in an executor of
-many.
+A generator stays in its worker between batches, and the death of one worker must not end
+the generators of the others: so this is no pool that hands out calls. Each worker has a thread
+here, which starts it and waits for its end; everything else happens on the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
-import functools
 import logging
+import multiprocessing
 import os
+import platform
 import socket
+import threading
 from abc import abstractmethod
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
-from typing import Any, Final
+from multiprocessing import spawn
+from typing import Any, Final, Protocol
 
-from cooperative_aio._errors import check_count
-from cooperative_aio.offload._failures import WorkerDied
-from cooperative_aio.offload._frames import (
+from cooperative_aio.offload._core import check_count
+from cooperative_aio.offload._places import StreamingPlace
+from cooperative_aio.offload._pulling import Order
+from cooperative_aio.offload._streams import Stream, outlast
+from cooperative_aio.offload._wire import (
     CALL,
     CLOSE,
     NUMBER,
     ORDER,
+    READY,
     VALUES,
-    Frames,
+    FrameCutter,
+    WorkerDied,
+    dump_call,
     frame,
+    load_error,
+    load_values,
     pack_order,
 )
-from cooperative_aio.offload._pickling import dump_call, load_error, load_values
-from cooperative_aio.offload._places import StreamingPlace
-from cooperative_aio.offload._pulling import Order
-from cooperative_aio.offload._streams import Stream, outlast
-from cooperative_aio.offload._worker import identify, run_one
+from cooperative_aio.offload._worker import run_interpreter, run_process
 
-__all__ = ["Worker", "WorkerPlace", "count_workers"]
+__all__ = ["Interpreters", "Processes", "Worker", "WorkerPlace", "interpreters", "processes"]
 
 logger: Final = logging.getLogger("cooperative_aio")
 
 
+# What a worker lives in
+
+
+class Host(Protocol):
+    """What a worker lives in; `start` and `join` are called in a thread of its own."""
+
+    def start(self, connection: socket.socket, endings: socket.socket) -> None:
+        """Start it, with these sockets, which are closed here."""
+
+    def join(self) -> BaseException | None:
+        """Wait for its end; return what it has raised, as far as that is known."""
+
+    def kill(self) -> bool:
+        """End it by force; return whether it can be."""
+        ...
+
+
+class ProcessHost:
+    """A process of this machine.
+
+    Args:
+        nice: How much lower than that of this process its priority is.
+    """
+
+    def __init__(self, nice: int) -> None:
+        self._nice = nice
+        self._process: Any = None
+
+    def start(self, connection: socket.socket, endings: socket.socket) -> None:
+        with connection, endings:
+            self._process = multiprocessing.get_context("spawn").Process(
+                target=run_process, args=(connection, endings, self._nice)
+            )
+            self._process.start()
+
+    def join(self) -> BaseException | None:
+        self._process.join()
+        code: int = self._process.exitcode
+        return SystemExit(code) if code >= 0 else None
+
+    def kill(self) -> bool:
+        self._process.kill()
+        return True
+
+
+class InterpreterHost:
+    """An interpreter of this process."""
+
+    def __init__(self) -> None:
+        self._pool: Any = None
+        self._job: Any = None
+
+    def start(self, connection: socket.socket, endings: socket.socket) -> None:
+        with connection, endings:
+            self._pool = _pool_class()(1)
+            arguments = (os.dup(connection.fileno()), os.dup(endings.fileno()))
+            self._job = self._pool.submit(run_interpreter, *arguments, _surroundings())
+
+    def join(self) -> BaseException | None:
+        error: BaseException | None = self._job.exception()
+        self._pool.shutdown()
+        return error
+
+    def kill(self) -> bool:
+        return False
+
+
+def _surroundings() -> dict[str, Any]:
+    """Return where modules are found, and what the main one is, as for a process."""
+    data = spawn.get_preparation_data("interpreter")
+    wanted = ("sys_path", "init_main_from_name", "init_main_from_path")
+    return {key: data[key] for key in wanted if key in data}
+
+
+def _pool_class() -> Any:
+    """Return Python's pool of interpreters.
+
+    Raises:
+        NotImplementedError: This Python has none.
+    """
+    try:
+        return concurrent.futures.InterpreterPoolExecutor  # type: ignore[attr-defined]
+    except (AttributeError, ImportError):
+        raise NotImplementedError(
+            "cannot run generators in interpreters: that needs the InterpreterPoolExecutor"
+            f" of Python 3.14, and this is {platform.python_version()}; use processes()"
+        ) from None
+
+
+# Talking to it
+
+
 class Worker(asyncio.BufferedProtocol):
-    """Run generators, one at a time; be the link with the one that runs.
+    """Run generators, one at a time, and be the link with the one that runs.
 
     Args:
         kind: What messages call it.
-        make: Returns its executor, given its ends of two sockets: see `Channel`.
-        end: Ends it by force, given the number of its process; returns whether it can.
+        host: What it lives in.
     """
 
-    def __init__(
-        self,
-        kind: str,
-        make: Callable[[socket.socket, socket.socket], Executor],
-        end: Callable[[int], bool],
-    ) -> None:
-        self.alive: bool = False
+    def __init__(self, kind: str, host: Host) -> None:
+        self.alive: bool = False  # it can be given a generator
         self._kind = kind
-        self._make = make
-        self._end = end
-        self._executor: Executor | None = None
+        self._host = host
         self._pid = 0
         self._transport: asyncio.Transport | None = None
         self._endings: socket.socket | None = None
-        self._frames = Frames()
+        self._cutter = FrameCutter()
+        self._unsent = b""
         self._stream: Stream | None = None
         self._number = 0  # of the generator that runs, or was the last to
-        self._killed = self._given_up = False
+        self._killed = False
+        self._trouble: BaseException | None = None
+        self._ready: asyncio.Future[None] | None = None
+        self._gone: asyncio.Future[None] | None = None
         self._job: asyncio.Future[None] | None = None
-
-    @property
-    def started(self) -> bool:
-        """Whether there is something to be shut down."""
-        return self._executor is not None
 
     # Its life
 
-    async def start(self, steward: Executor) -> None:
-        """Start it, in a thread of `steward`: that takes some time.
+    async def start(self) -> None:
+        """Start it, which takes some time.
 
         Raises:
             WorkerDied: It did not get as far as being ready.
+            RuntimeError: No thread can be started.
+            OSError: No process can be started.
 
         Cancellation: takes effect when it is ready.
         """
-        self._endings, their_endings = socket.socketpair()
-        self._endings.settimeout(0)
-        with their_endings:
-            ours, theirs = socket.socketpair()
-            try:
-                with theirs:
-                    await self._start(steward, theirs, their_endings)
-                await self._connect(ours)
-            except BaseException:
-                ours.close()
-                raise
-
-    async def _start(self, steward: Executor, *theirs: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        launching = loop.run_in_executor(steward, self._launch, *theirs)
-        await outlast(launching)
+        self._ready, gone = loop.create_future(), loop.create_future()
+        (ours, theirs), (self._endings, their_endings) = _socketpairs()
+        self._endings.settimeout(0)
+        keeper = threading.Thread(
+            target=self._keep, args=(loop, theirs, their_endings), name="cooperative_aio worker"
+        )
+        keeper.daemon = True
         try:
-            self._pid = launching.result()
-        except BrokenExecutor as error:
-            raise WorkerDied(
+            keeper.start()
+        except BaseException:
+            for each in (ours, theirs, self._endings, their_endings):
+                each.close()
+            raise
+        self._gone = gone
+        connect: Any = loop.create_connection
+        if ours.family.name == "AF_UNIX":
+            connect = loop.create_unix_connection
+        await outlast(asyncio.ensure_future(connect(lambda: self, sock=ours)), self._ready)
+        if not self.alive:
+            assert self._trouble is not None  # noqa: S101 (it is not alive)
+            raise self._trouble
+
+    def _keep(self, loop: asyncio.AbstractEventLoop, *theirs: socket.socket) -> None:
+        """Start it and wait for its end, in a thread."""
+        trouble: BaseException | None = None
+        try:
+            self._host.start(*theirs)
+            reason = self._host.join()
+        except BaseException as error:  # noqa: BLE001 (it is raised where it is waited for)
+            trouble = error
+        else:
+            trouble = WorkerDied(
                 f"a {self._kind} died before it was ready; does the program start under"
                 ' `if __name__ == "__main__":`?'
-            ) from error
+            )
+            trouble.__cause__ = reason
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(self._end, trouble)
 
-    def _launch(self, *theirs: socket.socket) -> int:
-        self._executor = self._make(*theirs)
-        return self._executor.submit(identify).result()
+    def _end(self, trouble: BaseException | None) -> None:
+        """Note that nothing is left of it, or nothing that could be waited for."""
+        assert self._ready is not None  # noqa: S101 (it was started)
+        assert self._gone is not None  # noqa: S101
+        self._lose()
+        if not self._gone.done():
+            self._gone.set_result(None)
+        if not self._ready.done():
+            self._trouble = trouble
+            self._ready.set_result(None)
 
-    async def _connect(self, ours: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        unix = ours.family.name == "AF_UNIX"
-        connect: Any = loop.create_unix_connection if unix else loop.create_connection
-        await connect(lambda: self, sock=ours)
-
-    async def shut_down(self, steward: Executor, grace: float) -> None:
+    async def shut_down(self, grace: float) -> None:
         """End it, and wait until nothing is left of it.
 
         Cancellation: takes effect when nothing is left.
         """
-        loop = asyncio.get_running_loop()
         self._announce(0)
-        self.alive = False
-        timer = loop.call_later(grace, self.kill)
+        self._hang_up()
+        if self._gone is None:
+            return
+        timer = self._gone.get_loop().call_later(grace, self.kill)
         try:
-            if self._executor is not None:
-                ending = functools.partial(self._executor.shutdown, wait=not self._given_up)
-                await outlast(loop.run_in_executor(steward, ending))
+            await outlast(self._gone)
         finally:
             timer.cancel()
-            if self._transport is not None:
-                self._transport.close()
-            if self._endings is not None:
-                self._endings.close()
+
+    def _hang_up(self) -> None:
+        self.alive = False
+        if self._transport is not None:
+            self._transport.abort()
+        if self._endings is not None:
+            self._endings.close()
 
     # Running generators
 
-    async def run(self, stream: Stream) -> None:
+    async def run(self, stream: Stream) -> bool:
         """Run the generator of `stream`; return when it has ended, or this has died.
+
+        Returns:
+            Whether it was this that ran it: False if it died before anything of the
+            generator had begun.
 
         Cancellation: abandons the stream, and takes effect when that has ended.
         """
         if stream.closing:
-            return
-        assert self._executor is not None  # noqa: S101 (it was started)
+            return True
+        self._has_begun()  # which was said of the last one
+        self._job = stream.loop.create_future()
         self._stream = stream
+        self._number += 1
+        self._unsent = frame(CALL, stream.call)
+        stream.connect(self)
         try:
-            self._number += 1
-            self._send(CALL, stream.call)
-            stream.connect(self)
-            try:
-                self._job = asyncio.wrap_future(self._executor.submit(run_one))
-            except RuntimeError:  # its death has just been noticed
-                self._lose()
-                return
-            self._job.add_done_callback(self._job_done)
             await stream.settle(self._job)
         finally:
             self._stream = self._job = None
+        return stream.over.done()
 
-    def _job_done(self, job: asyncio.Future[None]) -> None:
-        if job.cancelled() or job.exception() is not None:
-            self._lose()
+    def _has_begun(self) -> bool:
+        """Tell whether the worker has begun a generator since this was asked last."""
+        assert self._endings is not None  # noqa: S101 (it was started)
+        try:
+            return bool(self._endings.recv(64))
+        except BlockingIOError:
+            return False
+        except OSError:  # pragma: no cover (Windows)
+            return True  # for all that is known
 
     def _lose(self) -> None:
         """Note that it has died, or cannot be talked to any more."""
-        self.alive = False
-        if self._stream is None:
+        if not self.alive:
             return
-        died = WorkerDied(
-            f"the {self._kind} {self._pid} died before the generator of"
-            f" {self._stream.name} had come to its end"
+        begun = self._has_begun()
+        self._hang_up()
+        stream = self._stream
+        if stream is None:
+            return
+        if begun and not self._killed:
+            stream.finish(self.death(stream))
+        elif self._killed or stream.closing:
+            stream.finish(None)
+        self._release()
+
+    def death(self, stream: Stream) -> WorkerDied:
+        """Return what is to be said of a generator that has gone with this."""
+        return WorkerDied(
+            f"the {self._kind} {self._pid} died before the generator of {stream.name}"
+            " had come to its end"
         )
-        self._stream.finish(None if self._killed else died)
-        if self._given_up and self._job is not None:
-            self._job.cancel()
+
+    def _release(self) -> None:
+        """Let `run` return."""
+        if self._job is not None and not self._job.done():
+            self._job.set_result(None)
 
     # As the link
 
-    def put(self, order: Order) -> None:
-        self._send(ORDER, pack_order(*order))
+    def put(self, order: Order, count: int) -> None:
+        unsent, self._unsent = self._unsent, b""
+        self._send(unsent + frame(ORDER, pack_order(*order)) * count)
 
     def close(self) -> None:
-        self._announce(self._number)  # to who steps it
-        self._send(CLOSE)  # to who waits for an order
+        self._announce(self._number)  # to the thread that runs beside the generator
+        self._send(frame(CLOSE))  # and if that waits for an order
 
     def kill(self) -> None:
         """End it by force: it did not end in time."""
@@ -196,23 +327,21 @@ class Worker(asyncio.BufferedProtocol):
             return
         self._killed = True
         what = f"the generator of {self._stream.name}" if self._stream else "an idle worker"
-        if self._end(self._pid):
-            remedy = "was killed"
-        else:
-            remedy = "is left to itself"
-            self._given_up = True
-            self._lose()
+        ended = self._host.kill()
         logger.warning(
             "%s was closed but has not ended in time; the %s %d %s",
-            *(what, self._kind, self._pid, remedy),
+            *(what, self._kind, self._pid),
+            "was killed" if ended else "is left to itself",
         )
+        if not ended:
+            self._end(None)
 
     def load(self, data: bytes) -> list[Any]:
         return load_values(data)
 
-    def _send(self, letter: bytes, data: bytes = b"") -> None:
+    def _send(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frame(letter, data))
+            self._transport.write(data)
 
     def _announce(self, ending: int) -> None:
         """Send the number of a generator that is to be closed, or 0 if there will be none."""
@@ -224,21 +353,40 @@ class Worker(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
-        self.alive = True
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        return self._frames.room
+        return self._cutter.room
 
     def buffer_updated(self, nbytes: int) -> None:
-        for letter, content in self._frames.take(nbytes):
-            if self._stream is not None:
-                if letter == VALUES:
-                    self._stream.receive(content)
-                else:
-                    self._stream.finish(load_error(content))
+        for letter, content in self._cutter.take(nbytes):
+            if letter == READY:
+                self._be_ready(*NUMBER.unpack(content))
+            elif self._stream is None:
+                pass  # it is late
+            elif letter == VALUES:
+                self._stream.receive(content)
+            else:
+                self._stream.finish(load_error(content))
+                self._release()
+
+    def _be_ready(self, pid: int) -> None:
+        assert self._ready is not None  # noqa: S101 (it was started)
+        self._pid = pid
+        self.alive = True
+        self._ready.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._lose()
+
+
+def _socketpairs() -> tuple[tuple[socket.socket, socket.socket], ...]:
+    first = socket.socketpair()
+    try:
+        return first, socket.socketpair()
+    except BaseException:
+        for each in first:
+            each.close()
+        raise
 
 
 class WorkerPlace(StreamingPlace):
@@ -247,7 +395,6 @@ class WorkerPlace(StreamingPlace):
     def __init__(self, name: str, limit: int, prefetch: int, grace: float) -> None:
         super().__init__(name, limit, prefetch, grace)
         self._idle: list[Worker] = []
-        self._steward = ThreadPoolExecutor(limit, "cooperative_aio workers")
 
     @abstractmethod
     def _new_worker(self) -> Worker:
@@ -259,28 +406,132 @@ class WorkerPlace(StreamingPlace):
         return dump_call(factory, args, kwargs)
 
     async def _serve(self, stream: Stream) -> None:
-        worker = self._idle.pop() if self._idle else self._new_worker()
-        if not worker.alive and worker.started:
-            await worker.shut_down(self._steward, self._grace)
-            worker = self._new_worker()
+        while self._idle:
+            worker = self._idle.pop()
+            if await self._run_in(worker, stream):
+                return
+            stream.disconnect()  # it has died while it was idle
+        worker = self._new_worker()
         try:
-            if not worker.started:
-                await worker.start(self._steward)
-            await worker.run(stream)
+            await worker.start()
+        except BaseException:
+            await self._put_back(worker)
+            raise
+        if not await self._run_in(worker, stream):
+            raise worker.death(stream)
+
+    async def _run_in(self, worker: Worker, stream: Stream) -> bool:
+        """Run the generator there, if that lives; return whether it has begun."""
+        try:
+            return worker.alive and await worker.run(stream)
         finally:
-            if worker.alive:
-                self._idle.append(worker)
-            else:
-                await worker.shut_down(self._steward, self._grace)
+            await self._put_back(worker)
+
+    async def _put_back(self, worker: Worker) -> None:
+        if worker.alive:
+            self._idle.append(worker)
+        else:
+            await worker.shut_down(self._grace)
 
     async def _leave(self) -> None:
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(worker.shut_down(self._steward, self._grace) for worker in idle))
-        self._steward.shutdown()
+        await asyncio.gather(*(worker.shut_down(self._grace) for worker in idle))
 
 
-def count_workers(workers: int | None) -> int:
-    """Return how many there shall be: if nobody said, one for each CPU that is usable.
+# The places
+
+
+class Processes(WorkerPlace):
+    """Place whose generators run in worker processes: what `processes()` returns."""
+
+    def __init__(self, name: str, limit: int, nice: int, prefetch: int, grace: float) -> None:
+        super().__init__(name, limit, prefetch, grace)
+        self._nice = nice
+
+    def _new_worker(self) -> Worker:
+        return Worker("worker process", ProcessHost(self._nice))
+
+
+def processes(
+    workers: int | None = None, *, nice: int = 0, prefetch: int = 4, grace: float = 5.0
+) -> Processes:
+    """Run generators in other processes of this machine: for those that compute.
+
+    The workers are spawned when they are first needed, used again, and ended when the
+    place is left. They ignore SIGINT: it is this process that closes their generators
+    when it is interrupted. The program has to start under
+    `if __name__ == "__main__":`, since each worker imports its main module.
+
+    Args:
+        workers: The number of processes, and so of the generators that run at the
+            same time, at least 1; others wait for one to end. By default, one for
+            each CPU that this process may use.
+        nice: How much to lower the priority of the workers, from 0 to 19. On a machine
+            that has nothing else to do, 10 lets the loop have a processor some
+            milliseconds sooner when the workers keep all of them busy. Beside busy
+            programs of normal priority the workers then get a tenth of a processor. Where
+            there are no such priorities (Windows) it is ignored.
+        prefetch: The number of batches of each that are made ahead, at most.
+        grace: How long, in seconds, a generator may take to be closed before its
+            process is killed, which is logged as a warning.
+
+    Returns:
+        A place, which is an asynchronous context manager.
+
+    Raises:
+        TypeError: An argument is not a number.
+        ValueError: An argument is too small, or too large.
+    """
+    workers = _count_workers(workers)
+    complaint = f"nice must be an integer from 0 to 19, got {nice!r}"
+    if isinstance(nice, bool) or not isinstance(nice, int):
+        raise TypeError(complaint)
+    if not 0 <= nice <= 19:  # noqa: PLR2004
+        raise ValueError(complaint)
+    return Processes(f"processes({workers})", workers, nice, prefetch, grace)
+
+
+class Interpreters(WorkerPlace):
+    """Place whose generators run in interpreters: what `interpreters()` returns."""
+
+    def _new_worker(self) -> Worker:
+        return Worker("interpreter of process", InterpreterHost())
+
+
+def interpreters(
+    workers: int | None = None, *, prefetch: int = 4, grace: float = 5.0
+) -> Interpreters:
+    """Run generators in other interpreters of this process: Python 3.14 and later.
+
+    Each has a lock of its own, so they compute beside each other as processes do, and
+    start faster. What holds for `processes()` holds here too, except that extension
+    modules have to support it, that a crash takes the whole process with it, and that
+    a generator whose step does not end cannot be ended by force.
+
+    Args:
+        workers: The number of interpreters, and so of the generators that run at the
+            same time, at least 1; others wait for one to end. By default, one for
+            each CPU that this process may use.
+        prefetch: The number of batches of each that are made ahead, at most.
+        grace: How long, in seconds, to wait for a generator that was closed. One whose
+            step takes longer is left to itself, with a warning on the logger
+            `cooperative_aio`; the program cannot exit before it has ended.
+
+    Returns:
+        A place, which is an asynchronous context manager.
+
+    Raises:
+        NotImplementedError: This Python has no InterpreterPoolExecutor.
+        TypeError: An argument is not a number.
+        ValueError: An argument is too small.
+    """
+    workers = _count_workers(workers)
+    _pool_class()
+    return Interpreters(f"interpreters({workers})", workers, prefetch, grace)
+
+
+def _count_workers(workers: int | None) -> int:
+    """Return how many there shall be: by default, one for each CPU that is usable.
 
     Raises:
         TypeError: It is not an integer.
