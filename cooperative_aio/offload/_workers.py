@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import logging
 import multiprocessing
 import os
@@ -194,10 +195,17 @@ class Worker(asyncio.BufferedProtocol):
         connect: Any = loop.create_connection
         if ours.family.name == "AF_UNIX":
             connect = loop.create_unix_connection
-        await outlast(asyncio.ensure_future(connect(lambda: self, sock=ours)), self._ready)
+        connecting = asyncio.ensure_future(connect(lambda: self, sock=ours))
+        connecting.add_done_callback(functools.partial(self._connected, ours))
+        await outlast(connecting, self._ready)
         if not self.alive:
             assert self._trouble is not None  # noqa: S101 (it is not alive)
             raise self._trouble
+
+    def _connected(self, ours: socket.socket, connecting: asyncio.Future[Any]) -> None:
+        if connecting.cancelled() or connecting.exception() is not None:
+            ours.close()
+            self._hang_up()  # so it ends when it has started
 
     def _keep(self, loop: asyncio.AbstractEventLoop, *theirs: socket.socket) -> None:
         """Start it and wait for its end, in a thread."""
