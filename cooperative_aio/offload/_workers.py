@@ -192,9 +192,8 @@ class Worker(asyncio.BufferedProtocol):
                 each.close()
             raise
         self._gone = gone
-        connect: Any = loop.create_connection
-        if ours.family.name == "AF_UNIX":
-            connect = loop.create_unix_connection
+        unix = ours.family.name == "AF_UNIX"
+        connect: Any = loop.create_unix_connection if unix else loop.create_connection
         connecting = asyncio.ensure_future(connect(lambda: self, sock=ours))
         connecting.add_done_callback(functools.partial(self._connected, ours))
         await outlast(connecting, self._ready)
@@ -289,8 +288,8 @@ class Worker(asyncio.BufferedProtocol):
             return bool(self._endings.recv(64))
         except BlockingIOError:
             return False
-        except OSError:  # pragma: no cover (Windows)
-            return True  # for all that is known
+        except OSError:  # it was reset: only Unix keeps what was sent before
+            return self._endings.family.name != "AF_UNIX"
 
     def _lose(self) -> None:
         """Note that it has died, or cannot be talked to any more."""
@@ -316,7 +315,8 @@ class Worker(asyncio.BufferedProtocol):
 
     def _release(self) -> None:
         """Let `run` return."""
-        if self._job is not None and not self._job.done():
+        assert self._job is not None  # noqa: S101 (there is a stream)
+        if not self._job.done():
             self._job.set_result(None)
 
     # As the link

@@ -146,6 +146,11 @@ class Unloadable(Exception):
         super().__init__("unloadable")
 
 
+class ExitsWhenLoaded(Exception):
+    def __reduce__(self):
+        return sys.exit, (6,)
+
+
 class FirstHalf:
     """Pickle only where this process is."""
 

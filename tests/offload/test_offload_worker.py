@@ -10,7 +10,15 @@ import threading
 import time
 
 import pytest
-from offload_jobs import endless, numbers, slow
+from offload_jobs import (
+    ExitsWhenLoaded,
+    ExitsWhenUnpickled,
+    Unloadable,
+    Unpicklable,
+    endless,
+    numbers,
+    slow,
+)
 
 from cooperative_aio import offload
 from cooperative_aio.offload import _worker, _workers
@@ -27,7 +35,12 @@ from cooperative_aio.offload._wire import (
     VALUES,
     FrameCutter,
     dump_call,
+    dump_error,
+    dump_values,
     frame,
+    load_call,
+    load_error,
+    load_values,
     pack_order,
 )
 from cooperative_aio.offload._workers import Worker
@@ -390,6 +403,60 @@ def test_what_came_before_an_error_counts():
 
     values, ended, error = pull(failing(), Order(10, None), QueuedOrders())
     assert (values, ended, repr(error)) == ([1, 2], True, "KeyError(3)")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (KeyError("it"), KeyError, "'it'"),
+        (SystemExit(3), SystemExit, "3"),
+        (Unpicklable("stays"), offload.RemoteError, r"offload_jobs\.Unpicklable: stays"),
+        (Unloadable(1, 2), offload.RemoteError, r"offload_jobs\.Unloadable: unloadable"),
+        (ExitsWhenLoaded(), offload.RemoteError, r"offload_jobs\.ExitsWhenLoaded"),
+    ],
+)
+def test_errors_travel_with_their_tracebacks(error, kind, text):
+    def failing():
+        raise error
+
+    caught = pull(iter(failing, None), Order(1, None), QueuedOrders()).error
+    loaded = load_error(dump_error(caught))
+    assert loaded is not None
+    with pytest.raises(kind, match=text):
+        raise loaded
+    assert "in failing" in str(loaded.__cause__)
+    assert "_pulling.py" not in str(loaded.__cause__)
+
+
+def test_the_absence_of_an_error_travels_too():
+    assert load_error(dump_error(None)) is None
+
+
+def test_what_cannot_be_pickled_is_named():
+    with pytest.raises(TypeError, match=r"cannot pickle the value <.*lambda> at .*>, which the g"):
+        dump_values([1, lambda: 1])
+
+
+@pytest.mark.parametrize("load", [load_call, load_values])
+def test_what_unpickling_raises_says_what_it_was(load):
+    with pytest.raises(SystemExit) as raised:
+        load(pickle.dumps(ExitsWhenUnpickled(here=False)))
+    assert raised.value.__notes__[0].startswith("raised by unpickling ")
+
+
+def test_what_could_be_begun_where_a_reset_loses_it_counts_as_begun():
+    class Reset:
+        def __init__(self, family):
+            self.family = family
+
+        def recv(self, _size):
+            raise ConnectionResetError
+
+    worker = Worker("worker", None)
+    worker._endings = Reset(socket.AF_INET)
+    assert worker._has_begun()
+    worker._endings = Reset(socket.AF_UNIX)
+    assert not worker._has_begun()
 
 
 def test_messages_quote_little():
