@@ -12,7 +12,7 @@ urgent     a lot more is (`max_growth`): collect in the next turn of the loop
 overdue    twice that: the loop does not turn, so the collector shall do it itself
 =========  ============================================================================
 
-What is in use is looked at when the collector has run by itself, so an idle program pays nothing.
+What is in use is looked at when the collector has run by itself: an idle program pays nothing.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from cooperative_aio._errors import check_count
 
 __all__ = ["QuietCollector", "quiet_collector"]
 
-THRESHOLDS: Final = (50_000, 20, 100)
-"""For a young collection each 50,000 containers, which takes a millisecond or two."""
+THRESHOLDS: Final = (20_000, 5, 1000)
+"""For a young collection each 20,000 new containers, and one of what five of these have left;
+full ones are made here."""
 
-OVERDUE: Final = (50_000, 0, 0)
+OVERDUE: Final = (20_000, 0, 0)
 """For a full collection instead of the next young one."""
 
-TURNS: Final = 5  # turns of the loop in a row that have to be quiet
+TURNS: Final = 64  # turns of the loop in a row that have to be quiet: a tick comes sooner
 QUIET: Final = 100e-6  # seconds that a quiet turn takes at most
 RETRY: Final = 0.02  # seconds until a loop that was not quiet is looked at again
 
@@ -79,6 +80,7 @@ class QuietCollector:
         self._before: tuple[int, int, int] | None = None
         self._frozen_before = self._frozen = 0
         self._base = 0  # blocks in use at the beginning, or after the last full collection
+        self._frozen_blocks = 0  # blocks in use at the beginning
         self._quiet_turns = 0
         self._turned = 0.0  # when the last turn of the loop began
 
@@ -102,7 +104,7 @@ class QuietCollector:
         self._gc.collect()  # what is frozen is never freed: let it not be garbage
         self._gc.freeze()
         self._frozen = self._gc.get_freeze_count()
-        self._base = self._blocks()
+        self._base = self._frozen_blocks = self._blocks()
         self._set(THRESHOLDS)
         self._gc.callbacks.append(self._collected)
         return self
@@ -144,9 +146,9 @@ class QuietCollector:
             self._set(THRESHOLDS)
             return
         grown = self._grown()
-        if grown > 2 * self._limit():
+        if grown > 2 * self._limit(self._max_growth):
             self._set(OVERDUE)
-        if grown > self._growth and not self._looking and self._loop is not None:
+        if grown > self._limit(self._growth) and not self._looking and self._loop is not None:
             self._looking = True
             try:
                 self._loop.call_soon_threadsafe(self._begin_to_look)
@@ -154,11 +156,17 @@ class QuietCollector:
                 self._leave()
 
     def _grown(self) -> int:
-        return self._blocks() - self._base
+        """Return by how many blocks; what has gone by itself since counts no more."""
+        blocks = self._blocks()
+        self._base = min(self._base, blocks)
+        return blocks - self._base
 
-    def _limit(self) -> int:
-        """Return by how much to grow at most: in proportion, so that the cost is as well."""
-        return max(self._max_growth, self._base // 2)
+    def _limit(self, growth: int) -> int:
+        """Return how much growth there may be, if only in proportion to what has not been frozen.
+
+        So what full collections cost is in proportion to what the program allocates.
+        """
+        return max(growth, self._base - self._frozen_blocks)
 
     # On the loop
 
@@ -172,9 +180,9 @@ class QuietCollector:
         if self._loop is None:
             return
         grown = self._grown()
-        if grown > self._limit() or self._quiet_turns >= TURNS:
+        if grown > self._limit(self._max_growth) or self._quiet_turns >= TURNS:
             self._gc.collect()
-        elif grown > self._growth:
+        elif grown > self._limit(self._growth):
             self._timer = self._loop.call_soon(self._turn)
             return
         self._looking = False
@@ -191,7 +199,7 @@ class QuietCollector:
             self._timer = self._loop.call_later(RETRY, self._begin_to_look)
 
 
-def quiet_collector(*, growth: int = 200_000, max_growth: int = 2_000_000) -> QuietCollector:
+def quiet_collector(*, growth: int = 200_000, max_growth: int = 1_000_000) -> QuietCollector:
     """Keep Python's garbage collector from holding the loop, while the context lasts.
 
         async def main():
@@ -210,9 +218,10 @@ def quiet_collector(*, growth: int = 200_000, max_growth: int = 2_000_000) -> Qu
     Args:
         growth: By how many blocks of memory the process has grown since the last full
             collection when there is one as soon as the loop is quiet, at least 1. A small
-            object is one block, and so are a list's items; with the default that is 20 MB or so.
-        max_growth: By how many it has grown when there is one at the next turn of the loop,
-            quiet or not, at least `growth`. It is half of what was in use then, if that is more.
+            object is one block, and so are the items of a list: the default is about 20 MB.
+        max_growth: By how many it has grown when there is one at the next turn of the
+            loop, quiet or not, at least `growth`. Both are as many blocks as were in use
+            beyond the frozen ones after that collection, if that is more.
 
     Returns:
         A context manager, which is to be entered where an event loop runs.
