@@ -25,7 +25,10 @@ from _common import CHILD, CHILD_LIFE, Report, parse_arguments
 from cooperative_aio import batch_accumulate, cooperate, quiet_collector
 
 HELD = 300_000  # dicts
-CASES = ("as it is", "gc.freeze()", "freeze and thresholds", "quiet_collector()")
+CASES = (
+    *("as it is", "gc.freeze()", "freeze and thresholds", "quiet_collector()"),
+    *("max_growth=400_000", "max_growth=2_000_000"),
+)
 
 
 class Node:
@@ -75,6 +78,7 @@ class Pauses:
         self.loop = self.collector = self.total = self.began = self.memory = 0.0
 
     def __call__(self, phase: str, _info: object) -> None:
+        """Measure a collection; `gc` calls this before and after each."""
         if phase == "start":
             self.began = time.thread_time()
         else:
@@ -101,6 +105,8 @@ def resident() -> float:
 def settle(case: str) -> contextlib.AbstractContextManager[Any]:
     if case == "quiet_collector()":
         return quiet_collector()
+    if case.startswith("max_growth="):
+        return quiet_collector(max_growth=int(case.partition("=")[2]))
     if case != "as it is":
         gc.collect()
         gc.freeze()

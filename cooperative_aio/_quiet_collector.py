@@ -162,7 +162,7 @@ class QuietCollector:
         return blocks - self._base
 
     def _limit(self, growth: int) -> int:
-        """Return how much growth there may be, if only in proportion to what has not been frozen.
+        """Return how much growth there may be: as much as what is in use and not frozen.
 
         So what full collections cost is in proportion to what the program allocates.
         """

@@ -244,7 +244,7 @@ def test_a_busy_loop_is_looked_at_again_until_it_is_quiet(
 
 @pytest.mark.parametrize("grown", [1001, 1500])
 def test_a_loop_that_is_never_quiet_is_collected_at_a_bound(
-    run, quiet, collector, clock, grown
+    run_virtually, quiet, collector, clock, grown
 ):
     async def main():
         with quiet:
