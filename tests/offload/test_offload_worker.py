@@ -13,7 +13,6 @@ import pytest
 from offload_jobs import (
     ExitsWhenLoaded,
     ExitsWhenUnpickled,
-    Unloadable,
     Unpicklable,
     endless,
     numbers,
@@ -411,7 +410,6 @@ def test_what_came_before_an_error_counts():
         (KeyError("it"), KeyError, "'it'"),
         (SystemExit(3), SystemExit, "3"),
         (Unpicklable("stays"), offload.RemoteError, r"offload_jobs\.Unpicklable: stays"),
-        (Unloadable(1, 2), offload.RemoteError, r"offload_jobs\.Unloadable: unloadable"),
         (ExitsWhenLoaded(), offload.RemoteError, r"offload_jobs\.ExitsWhenLoaded"),
     ],
 )
@@ -433,7 +431,7 @@ def test_the_absence_of_an_error_travels_too():
 
 
 def test_what_cannot_be_pickled_is_named():
-    with pytest.raises(TypeError, match=r"cannot pickle the value <.*lambda> at .*>, which the g"):
+    with pytest.raises(TypeError, match=r"cannot pickle the value <.*lambda> at .*>, which"):
         dump_values([1, lambda: 1])
 
 
