@@ -20,7 +20,9 @@ The modules, each of which imports only from those above it:
 `_streams` the near side: a source, what it ordered, and what has come
 `_places`  what places have in common
 `_threads` `threads`
-`_workers` `processes` and `interpreters`, and how to talk to them
+`_hosts`   what a worker lives in: a process, or an interpreter
+`_workers` talking to a worker
+`_pools`   `processes` and `interpreters`
 `_dask`    `dask`, and what runs on its workers
 `_map`     `map`
 ========== =====================================================================
@@ -35,6 +37,12 @@ if TYPE_CHECKING:
     from cooperative_aio.offload._dask import Dask, dask
     from cooperative_aio.offload._map import Results, map  # noqa: A004
     from cooperative_aio.offload._places import BatchSource, Place
+    from cooperative_aio.offload._pools import (
+        Interpreters,
+        Processes,
+        interpreters,
+        processes,
+    )
     from cooperative_aio.offload._streams import Source
     from cooperative_aio.offload._threads import Threads, threads
     from cooperative_aio.offload._wire import (
@@ -42,12 +50,6 @@ if TYPE_CHECKING:
         RemoteTraceback,
         SourceClosed,
         WorkerDied,
-    )
-    from cooperative_aio.offload._workers import (
-        Interpreters,
-        Processes,
-        interpreters,
-        processes,
     )
 
 __all__ = [
@@ -73,9 +75,9 @@ __all__ = [
 _HOMES = {
     "BatchSource": "cooperative_aio.offload._places",
     "Dask": "cooperative_aio.offload._dask",
-    "Interpreters": "cooperative_aio.offload._workers",
+    "Interpreters": "cooperative_aio.offload._pools",
     "Place": "cooperative_aio.offload._places",
-    "Processes": "cooperative_aio.offload._workers",
+    "Processes": "cooperative_aio.offload._pools",
     "RemoteError": "cooperative_aio.offload._wire",
     "RemoteTraceback": "cooperative_aio.offload._wire",
     "Results": "cooperative_aio.offload._map",
@@ -84,9 +86,9 @@ _HOMES = {
     "Threads": "cooperative_aio.offload._threads",
     "WorkerDied": "cooperative_aio.offload._wire",
     "dask": "cooperative_aio.offload._dask",
-    "interpreters": "cooperative_aio.offload._workers",
+    "interpreters": "cooperative_aio.offload._pools",
     "map": "cooperative_aio.offload._map",
-    "processes": "cooperative_aio.offload._workers",
+    "processes": "cooperative_aio.offload._pools",
     "threads": "cooperative_aio.offload._threads",
 }
 

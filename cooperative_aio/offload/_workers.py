@@ -1,4 +1,4 @@
-"""Workers: processes or interpreters, each with two sockets to talk to what it runs.
+"""Talking to a worker, over two sockets.
 
 A generator stays in its worker between batches, and the death of one worker must not end
 the generators of the others: so this is no pool that hands out calls. Each worker has a thread
@@ -8,22 +8,14 @@ here, which starts it and waits for its end; everything else happens on the loop
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import functools
 import logging
-import multiprocessing
-import os
-import platform
 import socket
 import threading
-from abc import abstractmethod
-from collections.abc import Callable
-from multiprocessing import spawn
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from cooperative_aio.offload._core import check_count
-from cooperative_aio.offload._places import StreamingPlace
+from cooperative_aio.offload._hosts import Host
 from cooperative_aio.offload._pulling import Order
 from cooperative_aio.offload._streams import Stream, outlast
 from cooperative_aio.offload._wire import (
@@ -35,109 +27,15 @@ from cooperative_aio.offload._wire import (
     VALUES,
     FrameCutter,
     WorkerDied,
-    dump_call,
     frame,
     load_error,
     load_values,
     pack_order,
 )
-from cooperative_aio.offload._worker import run_interpreter, run_process
 
-__all__ = ["Interpreters", "Processes", "Worker", "WorkerPlace", "interpreters", "processes"]
+__all__ = ["Worker"]
 
 logger: Final = logging.getLogger("cooperative_aio")
-
-
-# What a worker lives in
-
-
-class Host(Protocol):
-    """What a worker lives in; `start` and `join` are called in a thread of its own."""
-
-    def start(self, connection: socket.socket, endings: socket.socket) -> None:
-        """Start it, with these sockets, which are closed here."""
-
-    def join(self) -> BaseException | None:
-        """Wait for its end; return what it has raised, as far as that is known."""
-
-    def kill(self) -> bool:
-        """End it by force; return whether it can be."""
-        ...
-
-
-class ProcessHost:
-    """A process of this machine.
-
-    Args:
-        nice: How much lower than that of this process its priority is.
-    """
-
-    def __init__(self, nice: int) -> None:
-        self._nice = nice
-        self._process: Any = None
-
-    def start(self, connection: socket.socket, endings: socket.socket) -> None:
-        with connection, endings:
-            self._process = multiprocessing.get_context("spawn").Process(
-                target=run_process, args=(connection, endings, self._nice)
-            )
-            self._process.start()
-
-    def join(self) -> BaseException | None:
-        self._process.join()
-        code: int = self._process.exitcode
-        return SystemExit(code) if code >= 0 else None
-
-    def kill(self) -> bool:
-        self._process.kill()
-        return True
-
-
-class InterpreterHost:
-    """An interpreter of this process."""
-
-    def __init__(self) -> None:
-        self._pool: Any = None
-        self._job: Any = None
-
-    def start(self, connection: socket.socket, endings: socket.socket) -> None:
-        with connection, endings:
-            self._pool = _pool_class()(1)
-            arguments = (os.dup(connection.fileno()), os.dup(endings.fileno()))
-            self._job = self._pool.submit(run_interpreter, *arguments, _surroundings())
-
-    def join(self) -> BaseException | None:
-        error: BaseException | None = self._job.exception()
-        self._pool.shutdown()
-        return error
-
-    def kill(self) -> bool:
-        return False
-
-
-def _surroundings() -> dict[str, Any]:
-    """Return where modules are found, and what the main one is, as for a process."""
-    data = spawn.get_preparation_data("interpreter")
-    wanted = ("sys_path", "init_main_from_name", "init_main_from_path")
-    return {key: data[key] for key in wanted if key in data}
-
-
-def _pool_class() -> Any:
-    """Return Python's pool of interpreters.
-
-    Raises:
-        NotImplementedError: This Python has none.
-    """
-    try:
-        return concurrent.futures.InterpreterPoolExecutor  # type: ignore[attr-defined]
-    except (AttributeError, ImportError):
-        raise NotImplementedError(
-            "cannot run generators in interpreters: that needs the InterpreterPoolExecutor"
-            f" of Python 3.14, and this is {platform.python_version()}; use processes()"
-        ) from None
-
-
-# Talking to it
 
 
 class Worker(asyncio.BufferedProtocol):
@@ -395,159 +293,3 @@ def _socketpairs() -> tuple[tuple[socket.socket, socket.socket], ...]:
         for each in first:
             each.close()
         raise
-
-
-class WorkerPlace(StreamingPlace):
-    """Run each generator in a worker, and keep the workers for the next ones."""
-
-    def __init__(self, name: str, limit: int, prefetch: int, grace: float) -> None:
-        super().__init__(name, limit, prefetch, grace)
-        self._idle: list[Worker] = []
-
-    @abstractmethod
-    def _new_worker(self) -> Worker:
-        """Return a worker that is yet to be started."""
-
-    def _prepare(
-        self, factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> bytes:
-        return dump_call(factory, args, kwargs)
-
-    async def _serve(self, stream: Stream) -> None:
-        while self._idle:
-            worker = self._idle.pop()
-            if await self._run_in(worker, stream):
-                return
-            stream.disconnect()  # it has died while it was idle
-        worker = self._new_worker()
-        try:
-            await worker.start()
-        except BaseException:
-            await self._put_back(worker)
-            raise
-        if not await self._run_in(worker, stream):
-            raise worker.death(stream)
-
-    async def _run_in(self, worker: Worker, stream: Stream) -> bool:
-        """Run the generator there, if that lives; return whether it has begun."""
-        try:
-            return worker.alive and await worker.run(stream)
-        finally:
-            await self._put_back(worker)
-
-    async def _put_back(self, worker: Worker) -> None:
-        if worker.alive:
-            self._idle.append(worker)
-        else:
-            await worker.shut_down(self._grace)
-
-    async def _leave(self) -> None:
-        idle, self._idle = self._idle, []
-        await asyncio.gather(*(worker.shut_down(self._grace) for worker in idle))
-
-
-# The places
-
-
-class Processes(WorkerPlace):
-    """Place whose generators run in worker processes: what `processes()` returns."""
-
-    def __init__(self, name: str, limit: int, nice: int, prefetch: int, grace: float) -> None:
-        super().__init__(name, limit, prefetch, grace)
-        self._nice = nice
-
-    def _new_worker(self) -> Worker:
-        return Worker("worker process", ProcessHost(self._nice))
-
-
-def processes(
-    workers: int | None = None, *, nice: int = 0, prefetch: int = 4, grace: float = 5.0
-) -> Processes:
-    """Run generators in other processes of this machine: for those that compute.
-
-    The workers are spawned when they are first needed, used again, and ended when the
-    place is left. They ignore SIGINT: it is this process that closes their generators
-    when it is interrupted. The program has to start under
-    `if __name__ == "__main__":`, since each worker imports its main module.
-
-    Args:
-        workers: The number of processes, and so of the generators that run at the
-            same time, at least 1; others wait for one to end. By default, one for
-            each CPU that this process may use.
-        nice: How much to lower the priority of the workers, from 0 to 19. On a machine
-            that has nothing else to do, 10 lets the loop have a processor some
-            milliseconds sooner when the workers keep all of them busy. Beside busy
-            programs of normal priority the workers then get a tenth of a processor. Where
-            there are no such priorities (Windows) it is ignored.
-        prefetch: The number of batches of each that are made ahead, at most.
-        grace: How long, in seconds, a generator may take to be closed before its
-            process is killed, which is logged as a warning.
-
-    Returns:
-        A place, which is an asynchronous context manager.
-
-    Raises:
-        TypeError: An argument is not a number.
-        ValueError: An argument is too small, or too large.
-    """
-    workers = _count_workers(workers)
-    complaint = f"nice must be an integer from 0 to 19, got {nice!r}"
-    if isinstance(nice, bool) or not isinstance(nice, int):
-        raise TypeError(complaint)
-    if not 0 <= nice <= 19:  # noqa: PLR2004
-        raise ValueError(complaint)
-    return Processes(f"processes({workers})", workers, nice, prefetch, grace)
-
-
-class Interpreters(WorkerPlace):
-    """Place whose generators run in interpreters: what `interpreters()` returns."""
-
-    def _new_worker(self) -> Worker:
-        return Worker("interpreter of process", InterpreterHost())
-
-
-def interpreters(
-    workers: int | None = None, *, prefetch: int = 4, grace: float = 5.0
-) -> Interpreters:
-    """Run generators in other interpreters of this process: Python 3.14 and later.
-
-    Each has a lock of its own, so they compute beside each other as processes do, and
-    start faster. What holds for `processes()` holds here too, except that extension
-    modules have to support it, that a crash takes the whole process with it, and that
-    a generator whose step does not end cannot be ended by force.
-
-    Args:
-        workers: The number of interpreters, and so of the generators that run at the
-            same time, at least 1; others wait for one to end. By default, one for
-            each CPU that this process may use.
-        prefetch: The number of batches of each that are made ahead, at most.
-        grace: How long, in seconds, to wait for a generator that was closed. One whose
-            step takes longer is left to itself, with a warning on the logger
-            `cooperative_aio`; the program cannot exit before it has ended.
-
-    Returns:
-        A place, which is an asynchronous context manager.
-
-    Raises:
-        NotImplementedError: This Python has no InterpreterPoolExecutor.
-        TypeError: An argument is not a number.
-        ValueError: An argument is too small.
-    """
-    workers = _count_workers(workers)
-    _pool_class()
-    return Interpreters(f"interpreters({workers})", workers, prefetch, grace)
-
-
-def _count_workers(workers: int | None) -> int:
-    """Return how many there shall be: by default, one for each CPU that is usable.
-
-    Raises:
-        TypeError: It is not an integer.
-        ValueError: It is less than 1.
-    """
-    if workers is not None:
-        check_count("workers", workers)
-        return workers
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # pragma: no cover (macOS and Windows)

@@ -32,7 +32,7 @@ from offload_jobs import (
 )
 
 from cooperative_aio import accumulate, batches, offload
-from cooperative_aio.offload import _workers
+from cooperative_aio.offload import _hosts
 from cooperative_aio.offload._workers import Worker
 
 ROUNDS = int(os.environ.get("OFFLOAD_KILLS", "10"))
@@ -311,7 +311,7 @@ async def test_dying_while_being_closed_is_an_error_too(tmp_path, until):
 
 @pytest.mark.parametrize(("exits", "cause"), [(True, SystemExit), (False, type(None))])
 async def test_a_worker_that_does_not_start_is_an_error(monkeypatch, exits, cause):
-    monkeypatch.setattr(_workers, "run_process", exit_at_once if exits else kill_at_once)
+    monkeypatch.setattr(_hosts, "run_process", exit_at_once if exits else kill_at_once)
     async with offload.processes(1) as place:
         with pytest.raises(
             offload.WorkerDied, match=r"does the program start under `if __name"
@@ -334,7 +334,7 @@ async def test_any_other_trouble_in_starting_is_raised(monkeypatch):
             each.close()
         raise OSError("no more processes")
 
-    monkeypatch.setattr(_workers.ProcessHost, "start", fail)
+    monkeypatch.setattr(_hosts.ProcessHost, "start", fail)
     async with offload.processes(1) as place:
         with pytest.raises(OSError, match="no more processes"):
             await accumulate(place.open(numbers, 1))

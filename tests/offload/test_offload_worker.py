@@ -20,7 +20,7 @@ from offload_jobs import (
 )
 
 from cooperative_aio import offload
-from cooperative_aio.offload import _worker, _workers
+from cooperative_aio.offload import _hosts, _worker
 from cooperative_aio.offload._pulling import Order, QueuedOrders, pull, serve
 from cooperative_aio.offload._wire import (
     BEGUN,
@@ -329,7 +329,7 @@ async def test_a_connection_that_fails_ends_the_worker(monkeypatch):
 
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(loop, "create_unix_connection", fail)
-    worker = Worker("worker", _workers.ProcessHost(0))
+    worker = Worker("worker", _hosts.ProcessHost(0))
     with pytest.raises(offload.WorkerDied, match="a worker died before it was ready"):
         await worker.start()
     await worker.shut_down(1)
@@ -347,6 +347,17 @@ def test_a_worker_that_outlives_its_loop_tells_nobody():
     loop = asyncio.new_event_loop()
     loop.close()
     Worker("worker", Host())._keep(loop)
+
+
+async def test_what_was_given_up_may_end_later():
+    worker = Worker("worker", None)
+    loop = asyncio.get_running_loop()
+    worker._ready, worker._gone = loop.create_future(), loop.create_future()
+    worker._end(None)
+    worker._end(None)
+    worker._job = worker._gone  # what it ran has ended before
+    worker._release()
+    assert worker._gone.done()
 
 
 def test_a_generator_that_was_closed_before_it_began_is_not_made():
