@@ -32,6 +32,7 @@ The modules, each of which imports only from those above it:
 `_calls`           `defer_later`, `react`
 `_grid`            the instants at which a `LoopingCall` is due
 `_looping`         `LoopingCall`
+`_quiet_collector` `quiet_collector`: the garbage collector, out of the loop's way
 `_watch`           how late a loop is, and which Cooperators are on it
 `prometheus`       statistics for Prometheus
 `opentelemetry`    statistics for OpenTelemetry
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     )
     from cooperative_aio._looping import LoopingCall
     from cooperative_aio._pacing import TimeSlice
+    from cooperative_aio._quiet_collector import QuietCollector, quiet_collector
     from cooperative_aio._task import CooperativeTask
 
 __version__ = "0.1.0"
@@ -93,6 +95,7 @@ __all__ = [
     "Cooperator",
     "LoopingCall",
     "NotPaused",
+    "QuietCollector",
     "SchedulerError",
     "SchedulerFull",
     "SchedulerStopped",
@@ -113,6 +116,7 @@ __all__ = [
     "current_task",
     "defer_later",
     "get_cooperator",
+    "quiet_collector",
     "react",
 ]
 
@@ -132,6 +136,7 @@ _CONTENTS = {
     ),
     "_looping": ("LoopingCall",),
     "_pacing": ("TimeSlice",),
+    "_quiet_collector": ("QuietCollector", "quiet_collector"),
     "_task": ("CooperativeTask",),
 }
 _HOMES = {name: module for module, names in _CONTENTS.items() for name in names}

@@ -18,7 +18,7 @@ from typing import (
     overload,
 )
 
-from cooperative_aio._errors import check_finite
+from cooperative_aio._checks import check_finite
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple, Unpack
 
-from cooperative_aio._errors import check_finite
+from cooperative_aio._checks import check_finite
 
 Ts = TypeVarTuple("Ts")
 

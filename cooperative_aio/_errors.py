@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from cooperative_aio._checks import check_count, check_finite
-
 __all__ = [
     "AccumulationTooLarge",
     "NotPaused",
@@ -14,8 +12,6 @@ __all__ = [
     "TaskFailed",
     "TaskFinished",
     "TaskStopped",
-    "check_count",
-    "check_finite",
 ]
 
 

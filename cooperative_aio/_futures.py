@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import Generator
 from typing import Any, TypeVar
 
-__all__ = ["FaithfulFuture", "cancel_with", "wake"]
+__all__ = ["FaithfulFuture", "cancel_with", "is_awaitable", "wake"]
 
 T = TypeVar("T")
 
@@ -71,6 +72,14 @@ class FaithfulFuture(asyncio.Future[T]):
                 raise error
             finally:
                 del self, error
+
+
+def is_awaitable(value: Any) -> bool:
+    """Tell whether `value` is to be waited on; what cannot be looked at is not."""
+    try:
+        return asyncio.isfuture(value) or inspect.isawaitable(value)
+    except Exception:  # noqa: BLE001 (a proxy that refers to nothing, say)
+        return False
 
 
 def wake(future: asyncio.Future[None] | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import Context
@@ -17,7 +16,6 @@ __all__ = [
     "can_receive",
     "check_iterator",
     "describe",
-    "is_awaitable",
     "is_generator",
     "run_in",
     "strip",
@@ -130,14 +128,6 @@ def describe(iterator: Iterator[Any]) -> str:
 
 def is_generator(iterator: Iterator[Any]) -> TypeGuard[Generator[Any, Any, Any]]:
     return type(iterator) is GeneratorType or isinstance(iterator, Generator)
-
-
-def is_awaitable(value: Any) -> bool:
-    """Tell whether `value` is to be waited on; what cannot be looked at is not."""
-    try:
-        return asyncio.isfuture(value) or inspect.isawaitable(value)
-    except Exception:  # noqa: BLE001 (a proxy that refers to nothing, say)
-        return False
 
 
 def strip(error: BaseException) -> BaseException:

@@ -29,12 +29,11 @@ from cooperative_aio._errors import (
     TaskStopped,
 )
 from cooperative_aio._fairness import FairQueue, Group, Seat
-from cooperative_aio._futures import cancel_with
+from cooperative_aio._futures import cancel_with, is_awaitable
 from cooperative_aio._iterators import (
     PLAIN,
     can_receive,
     describe,
-    is_awaitable,
     is_generator,
     run_in,
     strip,

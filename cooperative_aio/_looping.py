@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 from cooperative_aio._calls import Cancellable, OneCall, OwnedFuture, TimeSource, loop_for
-from cooperative_aio._errors import check_finite
+from cooperative_aio._checks import check_finite
 from cooperative_aio._grid import Grid
 
 P = ParamSpec("P")

@@ -20,7 +20,8 @@ from types import GeneratorType, NoneType
 from typing import Any, Final, Protocol
 
 from cooperative_aio._fairness import MOST
-from cooperative_aio._iterators import PLAIN, is_awaitable
+from cooperative_aio._futures import is_awaitable
+from cooperative_aio._iterators import PLAIN
 
 __all__ = ["END", "Chunks"]
 

@@ -38,6 +38,7 @@ PROMISED = {
     "current_task",
     "defer_later",
     "get_cooperator",
+    "quiet_collector",
     "react",
 }
 OF_OTHER_MODULES = {
@@ -45,7 +46,7 @@ OF_OTHER_MODULES = {
     "_looping": {"LoopingCall"},
     "_calls": {"defer_later", "react"},
 }
-ANNOTATIONS = {"Batches", "Statistics"}  # what functions return, to annotate with
+ANNOTATIONS = {"Batches", "QuietCollector", "Statistics"}  # what functions return, to annotate with
 
 
 def documented():

@@ -12,44 +12,45 @@
 
 The modules, each of which imports only from those above it:
 
-================== ==================================================================
-`_failures`        what can go wrong elsewhere
-`_pulling`         the far side: step a generator as batches are ordered
-`_pickling`        what goes there and what comes back, as bytes
-`_frames`          how a worker and its place talk
-`_worker`          the main program of a worker
-`_streams`         the near side: a source, what it ordered, and what has come
-`_places`          what places have in common
-`_threads`         `threads`
-`_workers`         executors of one worker, and the sockets to talk to them
-`_processes`       `processes`
-`_interpreters`    `interpreters`
-`_remote_actor`    what runs on a Dask worker
-`_dask`            `dask`
-`_map`             `map`
-================== ==================================================================
+========== =====================================================================
+`_core`    what all of this takes from the core
+`_wire`    what passes between a place and what it runs
+`_pulling` the far side: step a generator as batches are ordered
+`_worker`  the main program of a worker
+`_streams` the near side: a source, what it ordered, and what has come
+`_places`  what places have in common
+`_threads` `threads`
+`_hosts`   what a worker lives in: a process, or an interpreter
+`_workers` talking to a worker
+`_pools`   `processes` and `interpreters`
+`_dask`    `dask`, and what runs on its workers
+`_map`     `map`
+========== =====================================================================
 
-Each is imported when something of it is first used: workers need the first five only.
+Each is imported when something of it is first used: workers need the first four only.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cooperative_aio._accumulate import BatchSource
     from cooperative_aio.offload._dask import Dask, dask
-    from cooperative_aio.offload._failures import (
+    from cooperative_aio.offload._map import Results, map  # noqa: A004
+    from cooperative_aio.offload._places import BatchSource, Place
+    from cooperative_aio.offload._pools import (
+        Interpreters,
+        Processes,
+        interpreters,
+        processes,
+    )
+    from cooperative_aio.offload._streams import Source
+    from cooperative_aio.offload._threads import Threads, threads
+    from cooperative_aio.offload._wire import (
         RemoteError,
         RemoteTraceback,
         SourceClosed,
         WorkerDied,
     )
-    from cooperative_aio.offload._interpreters import Interpreters, interpreters
-    from cooperative_aio.offload._map import Results, map  # noqa: A004
-    from cooperative_aio.offload._places import Place
-    from cooperative_aio.offload._processes import Processes, processes
-    from cooperative_aio.offload._streams import Source
-    from cooperative_aio.offload._threads import Threads, threads
 
 __all__ = [
     "BatchSource",
@@ -72,22 +73,22 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BatchSource": "cooperative_aio._accumulate",
+    "BatchSource": "cooperative_aio.offload._places",
     "Dask": "cooperative_aio.offload._dask",
-    "Interpreters": "cooperative_aio.offload._interpreters",
+    "Interpreters": "cooperative_aio.offload._pools",
     "Place": "cooperative_aio.offload._places",
-    "Processes": "cooperative_aio.offload._processes",
-    "RemoteError": "cooperative_aio.offload._failures",
-    "RemoteTraceback": "cooperative_aio.offload._failures",
+    "Processes": "cooperative_aio.offload._pools",
+    "RemoteError": "cooperative_aio.offload._wire",
+    "RemoteTraceback": "cooperative_aio.offload._wire",
     "Results": "cooperative_aio.offload._map",
     "Source": "cooperative_aio.offload._streams",
-    "SourceClosed": "cooperative_aio.offload._failures",
+    "SourceClosed": "cooperative_aio.offload._wire",
     "Threads": "cooperative_aio.offload._threads",
-    "WorkerDied": "cooperative_aio.offload._failures",
+    "WorkerDied": "cooperative_aio.offload._wire",
     "dask": "cooperative_aio.offload._dask",
-    "interpreters": "cooperative_aio.offload._interpreters",
+    "interpreters": "cooperative_aio.offload._pools",
     "map": "cooperative_aio.offload._map",
-    "processes": "cooperative_aio.offload._processes",
+    "processes": "cooperative_aio.offload._pools",
     "threads": "cooperative_aio.offload._threads",
 }
 

@@ -1,19 +1,26 @@
-"""Generators on the machines of a Dask cluster."""
+"""Generators on the machines of a Dask cluster: in actors there, by links from here."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from importlib import import_module
 from typing import Any, Final, Self
 
-from cooperative_aio._errors import check_count
-from cooperative_aio.offload._failures import WorkerDied
-from cooperative_aio.offload._pickling import dump_call, load_error, load_values
+from cooperative_aio.offload._core import check_count
 from cooperative_aio.offload._places import StreamingPlace
-from cooperative_aio.offload._pulling import Order
+from cooperative_aio.offload._pulling import Order, QueuedOrders, end, iterate, pull
 from cooperative_aio.offload._streams import Stream, outlast
+from cooperative_aio.offload._wire import (
+    WorkerDied,
+    dump_call,
+    dump_error,
+    dump_values,
+    load_call,
+    load_error,
+    load_values,
+)
 
 __all__ = ["Dask", "dask"]
 
@@ -23,8 +30,64 @@ WATCH: Final = 1.0  # seconds between two looks at whether the workers are still
 PATIENCE: Final = 5.0  # seconds in which the scheduler has to answer
 
 
-class _Actor:
-    """Be the link with a generator, in an actor on a worker of the cluster."""
+# On a worker of the cluster
+
+Reply = tuple[int, bytes, bytes | None]
+"""The number of the batch, its values, and (with the last one) how it all ended."""
+
+
+class RemoteGenerator:
+    """Make one batch after the other; Dask runs these methods in one thread.
+
+    Args:
+        call: The pickled factory and its arguments.
+    """
+
+    def __init__(self, call: bytes) -> None:
+        self._call = call
+        self._pickle = _pickle_of_dask()
+        self._orders = QueuedOrders()
+        self._iterator: Iterator[Any] | None = None
+        self._batches = 0
+        self._ended = False
+
+    def next_batch(self, size: int, max_seconds: float | None) -> Reply:
+        """Make a batch. Calls may arrive in any order, so batches are numbered."""
+        number = self._batches
+        self._batches += 1
+        values: list[Any] = []
+        error: BaseException | None = None
+        data = b""
+        if not (self._ended or self._orders.closing):
+            try:
+                if self._iterator is None:
+                    self._iterator = iterate(load_call(self._call, self._pickle.loads))
+                values, self._ended, error = pull(
+                    self._iterator, Order(size, max_seconds), self._orders
+                )
+                data = dump_values(values, self._pickle.dumps) if values else b""
+            except BaseException as caught:  # noqa: BLE001
+                self._ended, error = True, caught
+        return number, data, self._end(error) if self._ended else None
+
+    async def stop(self) -> None:
+        """End the generator after its current step: this runs beside the others."""
+        self._orders.close()
+
+    def close(self) -> bytes:
+        """Close the generator; return how that ended."""
+        return self._end(None)
+
+    def _end(self, error: BaseException | None) -> bytes:
+        iterator, self._iterator = self._iterator, None
+        return dump_error(end(iterator, error), self._pickle.dumps)
+
+
+# Here
+
+
+class _ActorLink:
+    """Link with a generator, in an actor on a worker of the cluster."""
 
     def __init__(
         self, stream: Stream, future: Any, actor: Any, address: str, pickle: Any
@@ -38,8 +101,9 @@ class _Actor:
         self._next = 0  # number of the batch that is due
         self._early: dict[int, tuple[bytes, bytes | None]] = {}
 
-    def put(self, order: Order) -> None:
-        self._start(self._fetch, order)
+    def put(self, order: Order, count: int) -> None:
+        for _ in range(count):
+            self._start(self._fetch, order)
 
     def close(self) -> None:
         self._start(self._close)
@@ -106,11 +170,11 @@ class Dask(StreamingPlace):
     def __init__(self, cluster: Any, workers: int | None, prefetch: int, grace: float) -> None:
         super().__init__(f"dask({cluster!r})", workers or 1, prefetch, grace)
         self._distributed = _import_distributed()
-        self._pickle = import_module("distributed.protocol.pickle")
+        self._pickle = _pickle_of_dask()
         self._workers = workers
         self._cluster = cluster
         self._client: Any = None
-        self._links: set[_Actor] = set()
+        self._links: set[_ActorLink] = set()
         self._starting: dict[Stream, asyncio.Task[None]] = {}  # no worker has it yet
         self._watching: asyncio.Task[None] | None = None
         if isinstance(cluster, self._distributed.Client) and not cluster.asynchronous:
@@ -145,15 +209,12 @@ class Dask(StreamingPlace):
         return dump_call(factory, args, kwargs, self._pickle.dumps)
 
     async def _serve(self, stream: Stream) -> None:
-        module = import_module("cooperative_aio.offload._remote_actor")
         future: Any = None
-        link: _Actor | None = None
+        link: _ActorLink | None = None
         task = asyncio.current_task()
         assert task is not None  # noqa: S101
         try:
-            future = self._client.submit(
-                module.RemoteGenerator, stream.call, actor=True, pure=False
-            )
+            future = self._client.submit(RemoteGenerator, stream.call, actor=True, pure=False)
             stream.queued = True  # for a worker; abandoning it cancels this
             self._starting[stream] = task
             try:
@@ -163,7 +224,7 @@ class Dask(StreamingPlace):
             finally:
                 stream.queued = False
                 del self._starting[stream]
-            link = _Actor(stream, future, actor, address, self._pickle)
+            link = _ActorLink(stream, future, actor, address, self._pickle)
             self._links.add(link)
             stream.connect(link)
             await stream.settle()
@@ -243,6 +304,10 @@ def dask(
     if workers is not None:
         check_count("workers", workers)
     return Dask(cluster, workers, prefetch, grace)
+
+
+def _pickle_of_dask() -> Any:
+    return import_module("distributed.protocol.pickle")
 
 
 def _import_distributed() -> Any:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, TypeVarTuple, Unpack
 
-from cooperative_aio._errors import check_count, check_finite
+from cooperative_aio.offload._core import check_count, check_finite
 from cooperative_aio.offload._places import Place
 from cooperative_aio.offload._streams import outlast
 
@@ -19,8 +19,8 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-class _Channel:
-    """Hand over one item at a time, and at last None."""
+class _Handover:
+    """Queue with room for one item, and for None as the last."""
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[tuple[Any, list[Any]] | None] = asyncio.Queue()
@@ -50,9 +50,9 @@ class Results(AsyncIterator[tuple[tuple[*Ts], list[T]]], Generic[T, *Ts]):
     generators, however that is left, and takes effect when they have ended.
     """
 
-    def __init__(self, work: Callable[[_Channel], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, work: Callable[[_Handover], Coroutine[Any, Any, None]]) -> None:
         self._start = work
-        self._channel = _Channel()
+        self._handover = _Handover()
         self._work: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -72,9 +72,9 @@ class Results(AsyncIterator[tuple[tuple[*Ts], list[T]]], Generic[T, *Ts]):
         if self._closed:
             raise StopAsyncIteration
         if self._work is None:
-            self._work = asyncio.create_task(self._start(self._channel))
-            self._work.add_done_callback(self._channel.end)
-        item = await self._channel.get()
+            self._work = asyncio.create_task(self._start(self._handover))
+            self._work.add_done_callback(self._handover.end)
+        item = await self._handover.get()
         if item is not None:
             return item
         if not self._closed:
@@ -155,12 +155,12 @@ def map(  # noqa: A001 (it is offload.map)
         check_finite("max_seconds", max_seconds, positive=True)
     arguments = iter(argument_tuples)
 
-    async def run(channel: _Channel) -> None:
+    async def run(handover: _Handover) -> None:
         for each in arguments:
             source = place.open(factory, *each)
             try:
                 while len(batch := await source.next_batch(max_batch_size, max_seconds)):
-                    await channel.put((each, list(batch)))
+                    await handover.put((each, list(batch)))
                     del batch
             finally:
                 await source.close()
@@ -169,15 +169,13 @@ def map(  # noqa: A001 (it is offload.map)
 
 
 async def _run_all(
-    run: Callable[[_Channel], Coroutine[Any, Any, None]], limit: int, channel: _Channel
+    run: Callable[[_Handover], Coroutine[Any, Any, None]], limit: int, handover: _Handover
 ) -> None:
     """Run so many at a time; when one fails, end the others."""
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(limit):
-                group.create_task(run(channel))
+                group.create_task(run(handover))
     except BaseExceptionGroup as errors:
-        error: BaseException = errors
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from error.__cause__
+        first = errors.exceptions[0]
+        raise first from first.__cause__

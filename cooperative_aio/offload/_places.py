@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
 from cooperative_aio._accumulate import BatchSource
-from cooperative_aio._errors import check_count, check_finite
-from cooperative_aio.offload._failures import name_of
+from cooperative_aio.offload._core import check_count, check_finite
 from cooperative_aio.offload._streams import Source, Stream, outlast
+from cooperative_aio.offload._wire import name_of, quoted
 
-__all__ = ["Place", "StreamingPlace"]
+__all__ = ["BatchSource", "Place", "StreamingPlace"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -81,8 +81,8 @@ class StreamingPlace(ABC):
         """
         if not callable(factory):
             raise TypeError(
-                f"factory must be a generator function, got {factory!r}; pass the function"
-                " and its arguments, not what it returns"
+                f"factory must be a generator function, got {quoted(factory)}; pass the"
+                " function and its arguments, not what it returns"
             )
         if self._state != "entered":
             remedy = "use `async with`" if self._state == "new" else "make another"

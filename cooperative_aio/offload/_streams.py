@@ -15,24 +15,25 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 from anyio import CancelScope
 
-from cooperative_aio._errors import check_count, check_finite
-from cooperative_aio.offload._failures import SourceClosed
+from cooperative_aio.offload._core import check_count, check_finite
 from cooperative_aio.offload._pulling import Order
+from cooperative_aio.offload._wire import SourceClosed, quoted
 
 __all__ = ["Job", "Link", "Source", "Stream", "outlast"]
 
 T = TypeVar("T")
+E = TypeVar("E", BaseException, BaseException | None)
 
 
 class Link(Protocol):
     """What connects a stream with its generator."""
 
-    def put(self, order: Order) -> None:
-        """Order a batch."""
+    def put(self, order: Order, count: int) -> None:
+        """Order so many batches."""
 
     def close(self) -> None:
         """Have the generator closed after its current step."""
@@ -105,8 +106,7 @@ class Stream:
             self._taking = False
         values = self._rest
         if self._batches and not values:
-            assert self._link is not None  # noqa: S101 (it has brought a batch)
-            values = self._link.load(self._batches.popleft())
+            values = self._load(self._batches.popleft())
         self._order(order, self._prefetch)
         self._rest = values[order.size :]
         return values[: order.size] if self._rest else values
@@ -137,10 +137,21 @@ class Stream:
     def _order(self, order: Order, ahead: int) -> None:
         """Have as many batches ordered or here."""
         self._last_order = order
-        while len(self._batches) + self._owed < ahead and not self.over.done():
-            self._owed += 1
+        count = ahead - len(self._batches) - self._owed
+        if count > 0 and not self.over.done():
+            self._owed += count
             if self._link is not None:
-                self._link.put(order)
+                self._link.put(order, count)
+
+    def _load(self, batch: Any) -> list[Any]:
+        assert self._link is not None  # noqa: S101 (it has brought a batch)
+        try:
+            return self._link.load(batch)
+        except BaseException as error:
+            safe = safely(error, f"unpickling a batch of {self.name}")
+            if safe is error:
+                raise
+            raise safe from error
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -151,8 +162,11 @@ class Stream:
     def connect(self, link: Link) -> None:
         """Let `link` have the orders, and whatever comes after them."""
         self._link = link
-        for _ in range(self._owed):
-            link.put(self._last_order)
+        link.put(self._last_order, self._owed)
+
+    def disconnect(self) -> None:
+        """Wait for another link: nothing of the generator had begun when that one died."""
+        self._link = None
 
     def receive(self, data: Any) -> None:
         """Take a batch that has come."""
@@ -165,19 +179,20 @@ class Stream:
         """Note that the generator has ended; what comes first is what counts."""
         if not self.over.done():
             self.over.set_result(None)
-            self._error = error
+            self._error = safely(error, f"the generator of {self.name}")
             self._wake()
 
-    async def settle(self, *futures: asyncio.Future[Any]) -> None:
-        """Wait until the generator has ended, and for `futures`.
+    async def settle(self, ended: asyncio.Future[None] | None = None) -> None:
+        """Wait until the generator has ended, or for `ended` if that is given.
 
         Cancellation: has the generator closed, and takes effect when that is done.
         """
+        ended = ended or self.over
         try:
-            await asyncio.wait([self.over, *futures])
+            await asyncio.shield(ended)
         except asyncio.CancelledError:
             self.abandon()
-            await outlast(self.over, *futures)
+            await outlast(ended)
             raise
 
     # Closing
@@ -299,6 +314,23 @@ class Source(Generic[T]):
         stream = self._stream
         if not (stream.closing or stream.idle or stream.loop.is_closed()):
             stream.loop.call_soon_threadsafe(stream.abandon)
+
+
+SIGNALS: Final = (
+    *(SystemExit, KeyboardInterrupt),  # asyncio lets them end the loop
+    *(asyncio.CancelledError, GeneratorExit),  # ... cancel the task that awaits
+    *(StopIteration, StopAsyncIteration),  # ... end its loop over the batches
+)
+"""What means something else where it is awaited than where it was raised."""
+
+
+def safely(error: E, what: str) -> E | RuntimeError:
+    """Return `error`, or in its place one that can be raised here without harm."""
+    if not isinstance(error, SIGNALS):
+        return error
+    safe = RuntimeError(f"{what} raised {quoted(error)}")
+    safe.__cause__ = error
+    return safe
 
 
 async def outlast(*futures: asyncio.Future[Any]) -> None:

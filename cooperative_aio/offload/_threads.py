@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from anyio import CapacityLimiter, to_thread
 
-from cooperative_aio._errors import check_count
+from cooperative_aio.offload._core import check_count
 from cooperative_aio.offload._places import StreamingPlace
 from cooperative_aio.offload._pulling import Order, QueuedOrders, serve
 from cooperative_aio.offload._streams import Stream, outlast
@@ -20,8 +20,8 @@ __all__ = ["Threads", "threads"]
 logger: Final = logging.getLogger("cooperative_aio")
 
 
-class _Thread:
-    """Be the link with a generator that runs in a thread, and take its replies."""
+class _ThreadLink:
+    """Link with a generator that runs in a thread, and where its replies go."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -36,8 +36,8 @@ class _Thread:
 
     # On the loop
 
-    def put(self, order: Order) -> None:
-        self._orders.put(order)
+    def put(self, order: Order, count: int) -> None:
+        self._orders.put(order, count)
 
     def close(self) -> None:
         self._orders.close()
@@ -52,8 +52,10 @@ class _Thread:
         self._stream.finish(None)
         self.task.cancel()
 
-    def _ended(self, _task: asyncio.Task[None]) -> None:
-        if not self._began:  # the loop is being shut down
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self._stream.finish(task.exception())  # no thread could be started, say
+        elif not self._began:  # the loop is being shut down
             self._orders.close()
             self._stream.finish(None)
 
@@ -84,7 +86,7 @@ class Threads(StreamingPlace):
     """Run each generator in a thread of its own: what `threads()` returns."""
 
     async def _serve(self, stream: Stream) -> None:
-        thread = _Thread(stream)
+        thread = _ThreadLink(stream)
         stream.connect(thread)
         try:
             await stream.settle()

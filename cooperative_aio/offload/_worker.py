@@ -1,4 +1,4 @@
-"""In the worker: generators one after the other, over the sockets that it was given."""
+"""The main program of a worker: generators one after the other, over two sockets."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ import os
 import signal
 import socket
 import threading
-from io import BufferedReader
 from multiprocessing import spawn
-from typing import Any, Final
+from typing import Any
 
-from cooperative_aio.offload._frames import (
+from cooperative_aio.offload._pulling import Order, Orders, serve
+from cooperative_aio.offload._wire import (
+    BEGUN,
     CALL,
     FINISHED,
     HEADER,
     NUMBER,
     ORDER,
+    READY,
     VALUES,
+    dump_error,
+    dump_values,
     frame,
+    load_call,
     unpack_order,
 )
-from cooperative_aio.offload._pickling import dump_error, dump_values, load_call
-from cooperative_aio.offload._pulling import Order, Orders, serve
 
-__all__ = ["Channel", "attach_interpreter", "attach_process", "identify", "run_one"]
+__all__ = ["WorkerProgram", "run_interpreter", "run_process"]
 
 
-class Channel:
+class WorkerProgram:
     """Talk with the place, which has two sockets to this.
 
     Calls, orders and replies pass through one of them, in the main thread. A thread
@@ -38,27 +41,49 @@ class Channel:
     Args:
         connection: For calls, orders and replies.
         endings: For the numbers of the generators that are to be closed.
-        is_process: Whether to end this process when there is nobody left to talk to.
     """
 
-    def __init__(
-        self, connection: socket.socket, endings: socket.socket, *, is_process: bool
-    ) -> None:
+    def __init__(self, connection: socket.socket, endings: socket.socket) -> None:
         self._connection = connection
         self._reader = connection.makefile("rb")
         self._endings = endings
-        self._is_process = is_process
+        self._unsent = b""
         self._lock = threading.Lock()
-        self._orders = _SentOrders(self._reader)
+        self._orders: Orders = _SentOrders(self)
         self._number = 0  # of the generator that has these orders
         self._closed = 0  # the last number that came
-        self._busy = False
         self._over = False  # nothing more will come
-        self._lost = False  # because whoever started this has gone
+        self._dismissed = False  # because the place has said goodbye
         self._listener = threading.Thread(
-            target=self._listen, name="cooperative_aio endings", daemon=is_process
+            target=self._listen, name="cooperative_aio endings", daemon=True
         )
+
+    def run(self) -> bool:
+        """Run generators until the place has gone; return whether it has said goodbye."""
         self._listener.start()
+        self._unsent = frame(READY, NUMBER.pack(os.getpid()))
+        while (call := self._next_call()) is not None:
+            with contextlib.suppress(OSError):  # the listener will notice, too
+                self._endings.send(BEGUN)
+            serve(functools.partial(load_call, call), self._begin(), self)
+        self._listener.join()
+        for each in (self._reader, self._connection, self._endings):
+            each.close()
+        return self._dismissed
+
+    def _next_call(self) -> bytes | None:
+        letter, call = self.receive()
+        while letter and letter != CALL:  # the last generator has left orders
+            letter, call = self.receive()
+        return call if letter else None
+
+    def _begin(self) -> Orders:
+        with self._lock:
+            self._orders = _SentOrders(self)
+            self._number += 1
+            if self._over or self._closed == self._number:
+                self._orders.close()
+            return self._orders
 
     # In a thread of its own
 
@@ -69,11 +94,8 @@ class Channel:
                 if number == self._number:
                     self._orders.close()
         with self._lock:
-            self._over, self._lost = True, number is None
-            if self._lost:
-                self._orders.close()
-            if not self._busy:
-                self._leave()
+            self._over, self._dismissed = True, number == 0
+            self._orders.close()
 
     def _next_ending(self) -> int | None:
         """Wait for a number; 0 is a goodbye, None is none."""
@@ -82,91 +104,53 @@ class Channel:
             data = self._endings.recv(NUMBER.size, socket.MSG_WAITALL)
         return NUMBER.unpack(data)[0] if len(data) == NUMBER.size else None
 
-    def _leave(self) -> None:
-        for each in (self._reader, self._connection, self._endings):
-            each.close()
-        if self._lost and self._is_process:
-            os._exit(1)
-
-    # In the main thread
-
-    def run_one(self) -> None:
-        """Run the next generator to its end."""
-        with self._lock:
-            self._busy = True
-        letter, call = _read_frame(self._reader)
-        while letter and letter != CALL:  # the last generator has left orders
-            letter, call = _read_frame(self._reader)
-        if letter:
-            serve(functools.partial(load_call, call), self._begin(), self)
-        with self._lock:
-            self._busy = False
-            if self._over:
-                self._leave()
-
-    def _begin(self) -> Orders:
-        with self._lock:
-            self._orders = _SentOrders(self._reader)
-            self._number += 1
-            if self._over or self._closed == self._number:
-                self._orders.close()
-            return self._orders
+    # Sending and receiving
 
     def values(self, values: list[Any]) -> None:
-        self._connection.sendall(frame(VALUES, dump_values(values)))
+        self._unsent += frame(VALUES, dump_values(values))
 
     def finished(self, error: BaseException | None) -> None:
-        with contextlib.suppress(OSError):  # the listener has noticed, too
-            self._connection.sendall(frame(FINISHED, dump_error(error)))
+        self._unsent += frame(FINISHED, dump_error(error))
+
+    def receive(self) -> tuple[bytes, bytes]:
+        """Wait for a frame; return its letter and content, which are empty when none comes.
+
+        What is to be sent is sent now, so that it is as few pieces as there can be.
+        """
+        with contextlib.suppress(OSError):  # the place has gone
+            if self._unsent:
+                unsent, self._unsent = self._unsent, b""
+                self._connection.sendall(unsent)
+            head = self._reader.read(HEADER.size)
+            if len(head) == HEADER.size:
+                letter, size = HEADER.unpack(head)
+                return letter, self._reader.read(size)
+        return b"", b""
 
 
 class _SentOrders(Orders):
-    """Take the orders as they come; anything else is the end of them."""
+    """Orders as they come; anything else is the end of them."""
 
-    def __init__(self, reader: BufferedReader) -> None:
+    def __init__(self, program: WorkerProgram) -> None:
         super().__init__()
-        self._reader = reader
+        self._program = program
 
     def take(self) -> Order | None:
-        letter, data = _read_frame(self._reader)
+        letter, data = self._program.receive()
         return Order(*unpack_order(data)) if letter == ORDER else None
 
 
-def _read_frame(reader: BufferedReader) -> tuple[bytes, bytes]:
-    """Wait for a frame; return its letter and content, which are empty when none comes."""
-    with contextlib.suppress(OSError):
-        head = reader.read(HEADER.size)
-        if len(head) == HEADER.size:
-            letter, size = HEADER.unpack(head)
-            return letter, reader.read(size)
-    return b"", b""
-
-
-# By thread. Not a thread's local data: in an interpreter, each call from outside has its own.
-_channels: Final[dict[int, Channel]] = {}
-
-
-def attach_process(connection: socket.socket, endings: socket.socket, nice: int) -> None:
-    """Prepare a worker process; it is not for the terminal to interrupt."""
+def run_process(connection: socket.socket, endings: socket.socket, nice: int) -> None:
+    """Be a worker process; it is not for the terminal to interrupt."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "nice"):
         os.nice(nice)
-    _channels[threading.get_ident()] = Channel(connection, endings, is_process=True)
+    if not WorkerProgram(connection, endings).run():
+        os._exit(1)  # whatever else runs here: nobody is left to end it
 
 
-def attach_interpreter(connection: int, endings: int, surroundings: dict[str, Any]) -> None:
-    """Prepare an interpreter: it shall find the modules that are found here."""
+def run_interpreter(connection: int, endings: int, surroundings: dict[str, Any]) -> None:
+    """Be an interpreter: it shall find the modules that are found in the program."""
+    sockets = [socket.socket(fileno=each) for each in (connection, endings)]
     spawn.prepare(surroundings)
-    _channels[threading.get_ident()] = Channel(
-        socket.socket(fileno=connection), socket.socket(fileno=endings), is_process=False
-    )
-
-
-def identify() -> int:
-    """Return the number of the process, when that is ready."""
-    return os.getpid()
-
-
-def run_one() -> None:
-    """Run the next generator to its end."""
-    _channels[threading.get_ident()].run_one()
+    WorkerProgram(*sockets).run()

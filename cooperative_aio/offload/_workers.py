@@ -1,8 +1,8 @@
-"""Workers: executors of one, each with a socket to talk to what it runs.
+"""Talking to a worker, over two sockets.
 
-Why one executor each: a generator stays in its worker between batches, and the death
-of one worker must not end the generators of the others, as it would in an executor of
-many.
+A generator stays in its worker between batches, and the death of one worker must not end
+the generators of the others: so this is no pool that hands out calls. Each worker has a thread
+here, which starts it and waits for its end; everything else happens on the loop.
 """
 
 from __future__ import annotations
@@ -11,184 +11,221 @@ import asyncio
 import contextlib
 import functools
 import logging
-import os
 import socket
-from abc import abstractmethod
-from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
+import threading
 from typing import Any, Final
 
-from cooperative_aio._errors import check_count
-from cooperative_aio.offload._failures import WorkerDied
-from cooperative_aio.offload._frames import (
+from cooperative_aio.offload._hosts import Host
+from cooperative_aio.offload._pulling import Order
+from cooperative_aio.offload._streams import Stream, outlast
+from cooperative_aio.offload._wire import (
     CALL,
     CLOSE,
     NUMBER,
     ORDER,
+    READY,
     VALUES,
-    Frames,
+    FrameCutter,
+    WorkerDied,
     frame,
+    load_error,
+    load_values,
     pack_order,
 )
-from cooperative_aio.offload._pickling import dump_call, load_error, load_values
-from cooperative_aio.offload._places import StreamingPlace
-from cooperative_aio.offload._pulling import Order
-from cooperative_aio.offload._streams import Stream, outlast
-from cooperative_aio.offload._worker import identify, run_one
 
-__all__ = ["Worker", "WorkerPlace", "count_workers"]
+__all__ = ["Worker"]
 
 logger: Final = logging.getLogger("cooperative_aio")
 
 
 class Worker(asyncio.BufferedProtocol):
-    """Run generators, one at a time; be the link with the one that runs.
+    """Run generators, one at a time, and be the link with the one that runs.
 
     Args:
         kind: What messages call it.
-        make: Returns its executor, given its ends of two sockets: see `Channel`.
-        end: Ends it by force, given the number of its process; returns whether it can.
+        host: What it lives in.
     """
 
-    def __init__(
-        self,
-        kind: str,
-        make: Callable[[socket.socket, socket.socket], Executor],
-        end: Callable[[int], bool],
-    ) -> None:
-        self.alive: bool = False
+    def __init__(self, kind: str, host: Host) -> None:
+        self.alive: bool = False  # it can be given a generator
         self._kind = kind
-        self._make = make
-        self._end = end
-        self._executor: Executor | None = None
+        self._host = host
         self._pid = 0
         self._transport: asyncio.Transport | None = None
         self._endings: socket.socket | None = None
-        self._frames = Frames()
+        self._cutter = FrameCutter()
+        self._unsent = b""
         self._stream: Stream | None = None
         self._number = 0  # of the generator that runs, or was the last to
-        self._killed = self._given_up = False
+        self._killed = False
+        self._trouble: BaseException | None = None
+        self._ready: asyncio.Future[None] | None = None
+        self._gone: asyncio.Future[None] | None = None
         self._job: asyncio.Future[None] | None = None
-
-    @property
-    def started(self) -> bool:
-        """Whether there is something to be shut down."""
-        return self._executor is not None
 
     # Its life
 
-    async def start(self, steward: Executor) -> None:
-        """Start it, in a thread of `steward`: that takes some time.
+    async def start(self) -> None:
+        """Start it, which takes some time.
 
         Raises:
             WorkerDied: It did not get as far as being ready.
+            RuntimeError: No thread can be started.
+            OSError: No process can be started.
 
         Cancellation: takes effect when it is ready.
         """
-        self._endings, their_endings = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        self._ready, gone = loop.create_future(), loop.create_future()
+        (ours, theirs), (self._endings, their_endings) = _socketpairs()
         self._endings.settimeout(0)
-        with their_endings:
-            ours, theirs = socket.socketpair()
-            try:
-                with theirs:
-                    await self._start(steward, theirs, their_endings)
-                await self._connect(ours)
-            except BaseException:
-                ours.close()
-                raise
-
-    async def _start(self, steward: Executor, *theirs: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        launching = loop.run_in_executor(steward, self._launch, *theirs)
-        await outlast(launching)
+        keeper = threading.Thread(
+            target=self._keep, args=(loop, theirs, their_endings), name="cooperative_aio worker"
+        )
+        keeper.daemon = True
         try:
-            self._pid = launching.result()
-        except BrokenExecutor as error:
-            raise WorkerDied(
-                f"a {self._kind} died before it was ready; does the program start under"
-                ' `if __name__ == "__main__":`?'
-            ) from error
-
-    def _launch(self, *theirs: socket.socket) -> int:
-        self._executor = self._make(*theirs)
-        return self._executor.submit(identify).result()
-
-    async def _connect(self, ours: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
+            keeper.start()
+        except BaseException:
+            for each in (ours, theirs, self._endings, their_endings):
+                each.close()
+            raise
+        self._gone = gone
         unix = ours.family.name == "AF_UNIX"
         connect: Any = loop.create_unix_connection if unix else loop.create_connection
-        await connect(lambda: self, sock=ours)
+        connecting = asyncio.ensure_future(connect(lambda: self, sock=ours))
+        connecting.add_done_callback(functools.partial(self._connected, ours))
+        await outlast(connecting, self._ready)
+        if not self.alive:
+            assert self._trouble is not None  # noqa: S101 (it is not alive)
+            raise self._trouble
 
-    async def shut_down(self, steward: Executor, grace: float) -> None:
+    def _connected(self, ours: socket.socket, connecting: asyncio.Future[Any]) -> None:
+        if connecting.cancelled() or connecting.exception() is not None:
+            ours.close()
+            self._hang_up()  # so it ends when it has started
+
+    def _keep(self, loop: asyncio.AbstractEventLoop, *theirs: socket.socket) -> None:
+        """Start it and wait for its end, in a thread."""
+        trouble: BaseException | None = None
+        try:
+            self._host.start(*theirs)
+            reason = self._host.join()
+        except BaseException as error:  # noqa: BLE001 (it is raised where it is waited for)
+            trouble = error
+        else:
+            trouble = WorkerDied(
+                f"a {self._kind} died before it was ready; does the program start under"
+                ' `if __name__ == "__main__":`?'
+            )
+            trouble.__cause__ = reason
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(self._end, trouble)
+
+    def _end(self, trouble: BaseException | None) -> None:
+        """Note that nothing is left of it, or nothing that could be waited for."""
+        assert self._ready is not None  # noqa: S101 (it was started)
+        assert self._gone is not None  # noqa: S101
+        self._lose()
+        if not self._gone.done():
+            self._gone.set_result(None)
+        if not self._ready.done():
+            self._trouble = trouble
+            self._ready.set_result(None)
+
+    async def shut_down(self, grace: float) -> None:
         """End it, and wait until nothing is left of it.
 
         Cancellation: takes effect when nothing is left.
         """
-        loop = asyncio.get_running_loop()
         self._announce(0)
-        self.alive = False
-        timer = loop.call_later(grace, self.kill)
+        self._hang_up()
+        if self._gone is None:
+            return
+        timer = self._gone.get_loop().call_later(grace, self.kill)
         try:
-            if self._executor is not None:
-                ending = functools.partial(self._executor.shutdown, wait=not self._given_up)
-                await outlast(loop.run_in_executor(steward, ending))
+            await outlast(self._gone)
         finally:
             timer.cancel()
-            if self._transport is not None:
-                self._transport.close()
-            if self._endings is not None:
-                self._endings.close()
+
+    def _hang_up(self) -> None:
+        self.alive = False
+        if self._transport is not None:
+            self._transport.abort()
+        if self._endings is not None:
+            self._endings.close()
 
     # Running generators
 
-    async def run(self, stream: Stream) -> None:
+    async def run(self, stream: Stream) -> bool:
         """Run the generator of `stream`; return when it has ended, or this has died.
+
+        Returns:
+            Whether it was this that ran it: False if it died before anything of the
+            generator had begun.
 
         Cancellation: abandons the stream, and takes effect when that has ended.
         """
         if stream.closing:
-            return
-        assert self._executor is not None  # noqa: S101 (it was started)
+            return True
+        self._has_begun()  # which was said of the last one
+        self._job = stream.loop.create_future()
         self._stream = stream
+        self._number += 1
+        self._unsent = frame(CALL, stream.call)
+        stream.connect(self)
         try:
-            self._number += 1
-            self._send(CALL, stream.call)
-            stream.connect(self)
-            try:
-                self._job = asyncio.wrap_future(self._executor.submit(run_one))
-            except RuntimeError:  # its death has just been noticed
-                self._lose()
-                return
-            self._job.add_done_callback(self._job_done)
             await stream.settle(self._job)
         finally:
             self._stream = self._job = None
+        return stream.over.done()
 
-    def _job_done(self, job: asyncio.Future[None]) -> None:
-        if job.cancelled() or job.exception() is not None:
-            self._lose()
+    def _has_begun(self) -> bool:
+        """Tell whether the worker has begun a generator since this was asked last."""
+        assert self._endings is not None  # noqa: S101 (it was started)
+        try:
+            return bool(self._endings.recv(64))
+        except BlockingIOError:
+            return False
+        except OSError:  # it was reset: only Unix keeps what was sent before
+            return self._endings.family.name != "AF_UNIX"
 
     def _lose(self) -> None:
         """Note that it has died, or cannot be talked to any more."""
-        self.alive = False
-        if self._stream is None:
+        if not self.alive:
             return
-        died = WorkerDied(
-            f"the {self._kind} {self._pid} died before the generator of"
-            f" {self._stream.name} had come to its end"
+        begun = self._has_begun()
+        self._hang_up()
+        stream = self._stream
+        if stream is None:
+            return
+        if begun and not self._killed:
+            stream.finish(self.death(stream))
+        elif self._killed or stream.closing:
+            stream.finish(None)
+        self._release()
+
+    def death(self, stream: Stream) -> WorkerDied:
+        """Return what is to be said of a generator that has gone with this."""
+        return WorkerDied(
+            f"the {self._kind} {self._pid} died before the generator of {stream.name}"
+            " had come to its end"
         )
-        self._stream.finish(None if self._killed else died)
-        if self._given_up and self._job is not None:
-            self._job.cancel()
+
+    def _release(self) -> None:
+        """Let `run` return."""
+        assert self._job is not None  # noqa: S101 (there is a stream)
+        if not self._job.done():
+            self._job.set_result(None)
 
     # As the link
 
-    def put(self, order: Order) -> None:
-        self._send(ORDER, pack_order(*order))
+    def put(self, order: Order, count: int) -> None:
+        unsent, self._unsent = self._unsent, b""
+        self._send(unsent + frame(ORDER, pack_order(*order)) * count)
 
     def close(self) -> None:
-        self._announce(self._number)  # to who steps it
-        self._send(CLOSE)  # to who waits for an order
+        self._announce(self._number)  # to the thread that runs beside the generator
+        self._send(frame(CLOSE))  # and if that waits for an order
 
     def kill(self) -> None:
         """End it by force: it did not end in time."""
@@ -196,23 +233,21 @@ class Worker(asyncio.BufferedProtocol):
             return
         self._killed = True
         what = f"the generator of {self._stream.name}" if self._stream else "an idle worker"
-        if self._end(self._pid):
-            remedy = "was killed"
-        else:
-            remedy = "is left to itself"
-            self._given_up = True
-            self._lose()
+        ended = self._host.kill()
         logger.warning(
             "%s was closed but has not ended in time; the %s %d %s",
-            *(what, self._kind, self._pid, remedy),
+            *(what, self._kind, self._pid),
+            "was killed" if ended else "is left to itself",
         )
+        if not ended:
+            self._end(None)
 
     def load(self, data: bytes) -> list[Any]:
         return load_values(data)
 
-    def _send(self, letter: bytes, data: bytes = b"") -> None:
+    def _send(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frame(letter, data))
+            self._transport.write(data)
 
     def _announce(self, ending: int) -> None:
         """Send the number of a generator that is to be closed, or 0 if there will be none."""
@@ -224,71 +259,37 @@ class Worker(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
-        self.alive = True
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        return self._frames.room
+        return self._cutter.room
 
     def buffer_updated(self, nbytes: int) -> None:
-        for letter, content in self._frames.take(nbytes):
-            if self._stream is not None:
-                if letter == VALUES:
-                    self._stream.receive(content)
-                else:
-                    self._stream.finish(load_error(content))
+        for letter, content in self._cutter.take(nbytes):
+            if letter == READY:
+                self._be_ready(*NUMBER.unpack(content))
+            elif self._stream is None:
+                pass  # it is late
+            elif letter == VALUES:
+                self._stream.receive(content)
+            else:
+                self._stream.finish(load_error(content))
+                self._release()
+
+    def _be_ready(self, pid: int) -> None:
+        assert self._ready is not None  # noqa: S101 (it was started)
+        self._pid = pid
+        self.alive = True
+        self._ready.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._lose()
 
 
-class WorkerPlace(StreamingPlace):
-    """Run each generator in a worker, and keep the workers for the next ones."""
-
-    def __init__(self, name: str, limit: int, prefetch: int, grace: float) -> None:
-        super().__init__(name, limit, prefetch, grace)
-        self._idle: list[Worker] = []
-        self._steward = ThreadPoolExecutor(limit, "cooperative_aio workers")
-
-    @abstractmethod
-    def _new_worker(self) -> Worker:
-        """Return a worker that is yet to be started."""
-
-    def _prepare(
-        self, factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> bytes:
-        return dump_call(factory, args, kwargs)
-
-    async def _serve(self, stream: Stream) -> None:
-        worker = self._idle.pop() if self._idle else self._new_worker()
-        if not worker.alive and worker.started:
-            await worker.shut_down(self._steward, self._grace)
-            worker = self._new_worker()
-        try:
-            if not worker.started:
-                await worker.start(self._steward)
-            await worker.run(stream)
-        finally:
-            if worker.alive:
-                self._idle.append(worker)
-            else:
-                await worker.shut_down(self._steward, self._grace)
-
-    async def _leave(self) -> None:
-        idle, self._idle = self._idle, []
-        await asyncio.gather(*(worker.shut_down(self._steward, self._grace) for worker in idle))
-        self._steward.shutdown()
-
-
-def count_workers(workers: int | None) -> int:
-    """Return how many there shall be: if nobody said, one for each CPU that is usable.
-
-    Raises:
-        TypeError: It is not an integer.
-        ValueError: It is less than 1.
-    """
-    if workers is not None:
-        check_count("workers", workers)
-        return workers
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # pragma: no cover (macOS and Windows)
+def _socketpairs() -> tuple[tuple[socket.socket, socket.socket], ...]:
+    first = socket.socketpair()
+    try:
+        return first, socket.socketpair()
+    except BaseException:
+        for each in first:
+            each.close()
+        raise

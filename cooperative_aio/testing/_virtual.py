@@ -30,8 +30,8 @@ from concurrent.futures import Executor
 from contextvars import Context, copy_context
 from typing import Any, ParamSpec, TypeVar, TypeVarTuple, Unpack, overload
 
+from cooperative_aio._checks import check_finite
 from cooperative_aio._clock import Agenda
-from cooperative_aio._errors import check_finite
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -96,3 +96,19 @@ def make_place(request):
         return lambda **options: offload.processes(2, **options)
     cluster = request.getfixturevalue("cluster")
     return lambda **options: offload.dask(cluster.scheduler_address, workers=2, **options)
+
+
+@pytest.fixture
+def no_threads(monkeypatch):
+    """Let no thread start within its context, as in a container at its limit."""
+
+    @contextlib.contextmanager
+    def at_the_limit():
+        def start(_thread):
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            yield
+
+    return at_the_limit

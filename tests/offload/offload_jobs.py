@@ -1,6 +1,8 @@
 """Generators and classes that workers can import."""
 
+import asyncio
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -66,8 +68,6 @@ def failing_with(name):
         raise Unpicklable("cannot travel")
     if name == "unloadable":
         raise Unloadable(1, 2)
-    if name == "exit":
-        raise SystemExit(3)
     raise LookupError(name) from ValueError("the reason")
 
 
@@ -146,6 +146,11 @@ class Unloadable(Exception):
         super().__init__("unloadable")
 
 
+class ExitsWhenLoaded(Exception):
+    def __reduce__(self):
+        return sys.exit, (6,)
+
+
 class FirstHalf:
     """Pickle only where this process is."""
 
@@ -164,3 +169,58 @@ def unfold(pid):
 
 def taking(value):
     yield value is not None
+
+
+def where(path, *, dies=False):
+    """Say how often this was begun, by a file, and in which process it runs."""
+    file = Path(path)
+    runs = int(file.read_text()) + 1 if file.exists() else 1
+    file.write_text(str(runs))
+    if dies:
+        os._exit(3)
+    yield runs, os.getpid()
+
+
+SIGNALS = {
+    "SystemExit": SystemExit(3),
+    "KeyboardInterrupt": KeyboardInterrupt(),
+    "GeneratorExit": GeneratorExit(),
+    "CancelledError": asyncio.CancelledError(),
+    "StopAsyncIteration": StopAsyncIteration(),
+}
+
+
+def signalling(name):
+    yield 1
+    raise SIGNALS[name]
+
+
+def exiting_factory():
+    sys.exit("no reason")
+
+
+def exiting_on_close():
+    try:
+        yield from endless()
+    finally:
+        sys.exit(4)
+
+
+class ExitsWhenUnpickled:
+    """What refers to a module whose import ends the program: there, or only here."""
+
+    def __init__(self, *, here):
+        self.pid = os.getpid() if here else None
+
+    def __reduce__(self):
+        return exit_unless_at_home, (self.pid,)
+
+
+def exit_unless_at_home(pid):
+    if pid in (None, os.getpid()):
+        sys.exit(5)
+    return ExitsWhenUnpickled(here=True)
+
+
+def exiting_value():
+    yield ExitsWhenUnpickled(here=False)

@@ -10,9 +10,11 @@ import threading
 import time
 
 import pytest
-from offload_jobs import endless, failing_with, identity, numbers, stuck
+from offload_jobs import endless, exiting_factory, failing_with, identity, numbers, stuck
 
 from cooperative_aio import accumulate, batches, offload
+from cooperative_aio.offload._dask import RemoteGenerator
+from cooperative_aio.offload._wire import dump_call, load_error, load_values
 
 pytestmark = pytest.mark.dask
 distributed = pytest.importorskip("distributed")
@@ -43,6 +45,33 @@ async def actors(address):
     async with distributed.Client(address, asynchronous=True) as client:
         found = await client.run(lambda dask_worker: len(dask_worker.state.actors))
         return sum(found.values())
+
+
+def reply(actor, order=(2, None)):
+    """Ask for a batch, here; return its number, its values, and how it all ended."""
+    number, data, ending = actor.next_batch(*order)
+    values = load_values(data) if data else []
+    return number, values, ending if ending is None else repr(load_error(ending))
+
+
+def test_an_actor_makes_one_batch_after_the_other():
+    actor = RemoteGenerator(dump_call(numbers, (3,), {}))
+    assert reply(actor) == (0, [0, 1], None)
+    assert reply(actor) == (1, [2], "None")
+    assert reply(actor) == (2, [], "None")
+
+
+async def test_an_actor_that_was_stopped_makes_no_more():
+    actor = RemoteGenerator(dump_call(endless, (), {}))
+    assert reply(actor) == (0, [0, 1], None)
+    await actor.stop()
+    assert reply(actor) == (1, [], None)
+    assert load_error(actor.close()) is None
+
+
+def test_an_actor_whose_generator_cannot_be_made_says_so():
+    actor = RemoteGenerator(dump_call(exiting_factory, (), {}))
+    assert reply(actor) == (0, [], "SystemExit('no reason')")
 
 
 async def test_nothing_is_left_on_the_workers(cluster):

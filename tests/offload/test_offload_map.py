@@ -39,10 +39,10 @@ class Feed:
         self.most = 0
 
     def open(self, factory, *args):
-        return Source(self, factory(*args), args)
+        return FedSource(self, factory(*args), args)
 
 
-class Source:
+class FedSource:
     def __init__(self, place, iterator, args):
         self.place = place
         self.iterator = iter(iterator)

@@ -6,12 +6,17 @@ import re
 
 import pytest
 from offload_jobs import (
+    SIGNALS,
+    ExitsWhenUnpickled,
     a_coroutine,
     a_list,
     an_async_generator,
     awaitables,
     counting,
     endless,
+    exiting_factory,
+    exiting_on_close,
+    exiting_value,
     failing,
     failing_on_close,
     holes,
@@ -19,6 +24,7 @@ from offload_jobs import (
     not_iterable,
     numbers,
     refusing,
+    signalling,
     slow,
 )
 
@@ -276,6 +282,76 @@ async def test_an_error_of_the_factory_is_raised(make_place):
     async with make_place() as place:
         with pytest.raises(KeyError, match="no"):
             await accumulate(place.open(refusing))
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+async def test_what_would_end_the_server_is_the_cause_of_an_error(make_place, name):
+    message = rf"^the generator of signalling raised {name}\("
+    async with make_place() as place:
+        source = place.open(signalling, name)
+        assert await source.next_batch(1) == [1]
+        with pytest.raises(RuntimeError, match=message) as raised:
+            await source.next_batch(1)
+        assert type(raised.value.__cause__) is type(SIGNALS[name])
+        assert raised.value.__cause__.args == SIGNALS[name].args
+        with pytest.raises(RuntimeError, match=message):
+            await accumulate(place.open(signalling, name))
+        with pytest.raises(RuntimeError, match=message):
+            async for _ in batches(10, place.open(signalling, name)):
+                pass
+        with pytest.raises(RuntimeError, match=message):
+            async for _ in offload.map(place, signalling, [(name,)]):
+                pass
+        assert list(await accumulate(place.open(numbers, 2))) == [0, 1]
+
+
+async def test_a_factory_that_exits_is_an_error(make_place):
+    async with make_place() as place:
+        with pytest.raises(RuntimeError, match=r"raised SystemExit\('no reason'\)") as raised:
+            await accumulate(place.open(exiting_factory))
+    assert isinstance(raised.value.__cause__, SystemExit)
+
+
+async def test_exiting_in_the_clean_up_is_an_error(make_place):
+    async with make_place() as place:
+        source = place.open(exiting_on_close)
+        await source.next_batch(1)
+        with pytest.raises(RuntimeError, match=r"raised SystemExit\(4\)"):
+            await source.close()
+
+
+async def test_an_import_that_exits_there_is_an_error(make_place):
+    async with make_place() as place:
+        source = place.open(a_list, ExitsWhenUnpickled(here=False))
+        if isinstance(place, offload.Threads):
+            await source.close()  # it is not unpickled
+            return
+        with pytest.raises(RuntimeError, match=r"raised SystemExit\(5\)"):
+            await source.next_batch(1)
+        assert list(await accumulate(place.open(numbers, 2))) == [0, 1]
+
+
+async def test_an_import_that_exits_here_is_an_error(make_place):
+    async with make_place() as place:
+        source = place.open(exiting_value)
+        if isinstance(place, offload.Threads):
+            assert len(await source.next_batch(1)) == 1
+            return
+        with pytest.raises(
+            RuntimeError,
+            match=r"^unpickling a batch of exiting_value raised SystemExit\(5\)",
+        ) as raised:
+            await source.next_batch(1)
+        assert isinstance(raised.value.__cause__, SystemExit)
+
+
+async def test_a_group_of_errors_is_raised_as_it_is(make_place):
+    async with make_place() as place:
+        with pytest.raises(ExceptionGroup, match="both"):
+            async for _ in offload.map(
+                place, failing, [(0, ExceptionGroup("both", [KeyError(1), KeyError(2)]))]
+            ):
+                pass
 
 
 async def test_an_error_of_the_clean_up_is_raised_where_that_is_awaited(make_place):

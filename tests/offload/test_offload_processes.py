@@ -1,11 +1,11 @@
 """Generators in worker processes: what can be sent, and what dies."""
 
 import asyncio
-import logging
 import multiprocessing
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -28,9 +28,12 @@ from offload_jobs import (
     slow,
     stuck,
     taking,
+    where,
 )
 
 from cooperative_aio import accumulate, batches, offload
+from cooperative_aio.offload import _hosts
+from cooperative_aio.offload._workers import Worker
 
 ROUNDS = int(os.environ.get("OFFLOAD_KILLS", "10"))
 
@@ -154,11 +157,11 @@ def test_a_bad_number_of_workers_is_refused(workers, error):
 
 
 @pytest.mark.skipif(not hasattr(os, "nice"), reason="there are no such priorities")
-@pytest.mark.parametrize("options", [{}, {"nice": 0}, {"nice": 19}])
-async def test_workers_have_a_lower_priority(options):
+@pytest.mark.parametrize("options", [{}, {"nice": 10}, {"nice": 19}])
+async def test_workers_have_the_priority_that_was_asked_for(options):
     async with offload.processes(1, **options) as place:
         [priority] = await accumulate(place.open(niceness))
-    assert priority == min(19, os.nice(0) + options.get("nice", 15))
+    assert priority == min(19, os.nice(0) + options.get("nice", 0))
 
 
 @pytest.mark.parametrize(
@@ -223,18 +226,67 @@ async def test_a_worker_that_is_killed_while_idle_is_replaced(until):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-async def test_a_worker_whose_death_is_noticed_on_submission_is_an_error(until):
+async def test_killing_idle_workers_fails_no_generator(tmp_path):
+    """The signal may be noticed before or after the next generator is sent, or never."""
+    count = tmp_path / "count"
+    async with offload.processes(2) as place:
+        [(_, pid)] = await accumulate(place.open(where, str(count)))
+        for number in range(2, 22):
+            os.kill(pid, signal.SIGKILL)
+            [(runs, pid)] = await accumulate(place.open(where, str(count)))
+            assert runs == number
+
+
+async def test_all_idle_workers_may_have_died(until):
+    async with offload.processes(2) as place:
+        sources = [place.open(identity) for _ in range(2)]
+        pids = [(await source.next_batch(1))[0][0] for source in sources]
+        for source in sources:
+            await source.close()
+        for worker in place._idle:
+            worker._host.kill()
+        [(pid, _)] = await place.open(identity).next_batch(1)
+        assert pid not in pids
+
+
+async def test_what_had_begun_is_not_run_again(tmp_path):
+    count = tmp_path / "count"
     async with offload.processes(1) as place:
-        async with place.open(identity) as source:
-            [(pid, _)] = await source.next_batch(1)
-        [worker] = place._idle
-        os.kill(pid, signal.SIGKILL)
-        await until(lambda: not worker.alive)
-        worker.alive = True  # the pool knows it first
-        await until(lambda: worker._executor._broken)
-        with pytest.raises(offload.WorkerDied, match="had come to its end"):
-            await accumulate(place.open(numbers, 2))
-        assert list(await accumulate(place.open(numbers, 2))) == [0, 1]
+        await accumulate(place.open(numbers, 1))
+        with pytest.raises(offload.WorkerDied, match="generator of where had come to its end"):
+            await accumulate(place.open(where, str(count), dies=True))
+    assert count.read_text() == "1"
+
+
+async def test_a_fresh_worker_that_dies_before_it_has_begun_is_an_error(monkeypatch):
+    run = Worker.run
+
+    async def die_first(self, stream):
+        self._host.kill()
+        return await run(self, stream)
+
+    monkeypatch.setattr(Worker, "run", die_first)
+    async with offload.processes(1) as place:
+        with pytest.raises(
+            offload.WorkerDied, match="generator of numbers had come to its end"
+        ):
+            await accumulate(place.open(numbers, 1))
+
+
+async def test_closing_what_a_dead_idle_worker_was_sent_needs_no_other_worker(monkeypatch):
+    run = Worker.run
+
+    async def die_first(self, stream):
+        self._host.kill()
+        asyncio.get_running_loop().call_soon(stream.abandon)
+        return await run(self, stream)
+
+    async with offload.processes(1) as place:
+        await accumulate(place.open(numbers, 1))
+        monkeypatch.setattr(Worker, "run", die_first)
+        with pytest.raises(offload.SourceClosed, match="it was closed"):
+            await place.open(numbers, 1).next_batch(1)
+    assert place._idle == []
 
 
 async def test_a_generator_that_ends_its_process_is_an_error():
@@ -257,31 +309,53 @@ async def test_dying_while_being_closed_is_an_error_too(tmp_path, until):
             await source.close()
 
 
-async def test_a_worker_that_does_not_start_is_an_error(monkeypatch):
-    from cooperative_aio.offload import _processes  # noqa: PLC0415
-
-    monkeypatch.setattr(_processes, "attach_process", refuse_to_start)
-    logging.getLogger("concurrent.futures").setLevel(logging.CRITICAL + 1)
+@pytest.mark.parametrize(("exits", "cause"), [(True, SystemExit), (False, type(None))])
+async def test_a_worker_that_does_not_start_is_an_error(monkeypatch, exits, cause):
+    monkeypatch.setattr(_hosts, "run_process", exit_at_once if exits else kill_at_once)
     async with offload.processes(1) as place:
         with pytest.raises(
             offload.WorkerDied, match=r"does the program start under `if __name"
-        ):
+        ) as raised:
             await accumulate(place.open(numbers, 1))
+    assert type(raised.value.__cause__) is cause
 
 
-def refuse_to_start(_connection, _endings, _nice):
-    os._exit(1)
+def exit_at_once(_connection, _endings, _nice):
+    sys.exit(3)
+
+
+def kill_at_once(_connection, _endings, _nice):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 async def test_any_other_trouble_in_starting_is_raised(monkeypatch):
-    from cooperative_aio.offload import _processes  # noqa: PLC0415
-
-    def fail(*_args, **_options):
+    def fail(_self, *sockets):
+        for each in sockets:
+            each.close()
         raise OSError("no more processes")
 
-    monkeypatch.setattr(_processes, "ProcessPoolExecutor", fail)
+    monkeypatch.setattr(_hosts.ProcessHost, "start", fail)
     async with offload.processes(1) as place:
         with pytest.raises(OSError, match="no more processes"):
+            await accumulate(place.open(numbers, 1))
+
+
+async def test_no_thread_for_a_worker_is_an_error(no_threads):
+    async with offload.processes(1) as place:
+        with no_threads(), pytest.raises(RuntimeError, match="can't start new thread"):
+            await accumulate(place.open(numbers, 1))
+        assert list(await accumulate(place.open(numbers, 2))) == [0, 1]
+
+
+async def test_no_second_pair_of_sockets_is_an_error(monkeypatch):
+    pairs = iter([socket.socketpair()])
+    monkeypatch.setattr(socket, "socketpair", lambda: next(pairs, None) or fail())
+
+    def fail():
+        raise OSError("too many open files")
+
+    async with offload.processes(1) as place:
+        with pytest.raises(OSError, match="too many open files"):
             await accumulate(place.open(numbers, 1))
 
 
@@ -323,14 +397,6 @@ async def test_a_generator_that_ignores_being_closed_is_an_error():
         await source.next_batch(1)
         with pytest.raises(RuntimeError, match="generator ignored GeneratorExit"):
             await source.close()
-
-
-async def test_systemexit_keeps_its_type():
-    async with offload.processes(1) as place:
-        source = place.open(failing_with, "exit")
-        await source.next_batch(1)
-        with pytest.raises(SystemExit, match="3"):
-            await source.next_batch(1)
 
 
 # Starting and interrupting

@@ -148,6 +148,16 @@ async def test_closing_a_source_before_its_thread_begins_runs_nothing():
     assert ran == []
 
 
+async def test_no_thread_is_an_error(no_threads):
+    async with offload.threads(1) as place:
+        with no_threads(), pytest.raises(RuntimeError, match="can't start new thread"):
+            await accumulate(place.open(numbers, 1))
+        with no_threads(), pytest.raises(RuntimeError, match="can't start new thread"):
+            async for _ in offload.map(place, numbers, [(1,)]):
+                pass
+        assert list(await accumulate(place.open(numbers, 2))) == [0, 1]
+
+
 async def test_an_awaitable_of_any_kind_is_refused():
     def work(future):
         yield future
