@@ -39,7 +39,6 @@ __all__ = [
     "LoopLag",
     "Watch",
     "figures_of",
-    "legible",
     "state_of",
 ]
 

@@ -30,8 +30,9 @@ from types import CodeType, FrameType, TracebackType
 from typing import Final, Self
 
 from cooperative_aio._errors import check_finite
+from cooperative_aio._legible import legible
 from cooperative_aio._observing import stepping_on
-from cooperative_aio._watch import LoopLag, legible
+from cooperative_aio._watch import LoopLag
 
 __all__ = ["Stall", "Watchdog", "watchdog"]
 
@@ -39,6 +40,7 @@ logger: Final = logging.getLogger("cooperative_aio")
 
 BEATS: Final = 4  # heartbeats in the time after which the loop counts as held
 MOST_FRAMES: Final = 100  # of a stack, the innermost ones
+LONGEST_STACK: Final = 100_000  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,7 @@ def _place(places: Iterable[tuple[CodeType, int]]) -> str:
     """Name the innermost line of the user's code; else of a library; else of all."""
     ranked = sorted(places, key=lambda place: _rank(place[0].co_filename))
     code, line = ranked[0]
-    return f"{code.co_filename}:{line} in {code.co_qualname}"
+    return legible(f"{code.co_filename}:{line} in {code.co_qualname}", 1000)
 
 
 @functools.cache
@@ -266,4 +268,5 @@ def _text(places: list[tuple[CodeType, int]]) -> str:
         traceback.FrameSummary(code.co_filename, line, code.co_qualname)
         for code, line in reversed(places)
     ]
-    return "".join(traceback.StackSummary.from_list(summaries).format()).rstrip()
+    text = "".join(traceback.StackSummary.from_list(summaries).format()).rstrip()
+    return legible(text, LONGEST_STACK)

@@ -161,9 +161,9 @@ async def test_a_program_that_fails_says_so(program):
     [
         ("nothing", "target must be module:attribute, got 'nothing'"),
         (":app", "target must be module:attribute"),
-        ("no_such_module:app", "target must name a module, got 'no_such_module:app'"),
-        ("math.no_such:app", "target must name a module"),
-        ("math:app.x", "target must name an attribute, got 'math:app.x'"),
+        ("no_such_module:app", 'Could not import module "no_such_module".'),
+        ("math.no_such:app", 'Could not import module "math.no_such".'),
+        ("math:app.x", 'Attribute "app.x" not found in module "math".'),
     ],
 )
 def test_a_target_that_is_not_there_is_refused(target, reason, capsys):

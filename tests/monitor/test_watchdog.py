@@ -20,7 +20,7 @@ from starlette.routing import Route
 from cooperative_aio import cooperate
 from cooperative_aio._watch import LoopLag
 from cooperative_aio._watchdog import Watchdog, _is_idle, _place, watchdog
-from cooperative_aio.monitor._serve import serving
+from cooperative_aio.monitor._serve import listen, serving
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*took .* seconds")
 PATIENCE = 60  # seconds
@@ -341,8 +341,9 @@ async def uvicorn(hold):
         return PlainTextResponse("held")
 
     app = Starlette(routes=[Route("/", handler)])
-    async with serving(app, "127.0.0.1", 0, lifespan="off") as address:
-        yield address
+    with listen("127.0.0.1", 0) as listening:
+        async with serving(app, listening, lifespan="off") as address:
+            yield address
 
 
 @contextlib.asynccontextmanager
