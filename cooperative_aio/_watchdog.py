@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import logging
 import math
 import os
@@ -23,7 +24,7 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
@@ -202,13 +203,20 @@ class Watchdog:
         frame = sys._current_frames().get(self._lag.thread)
         if frame is None or _is_idle(frame, self._lag.runner):
             return
-        places = [(one.f_code, line) for one, line in traceback.walk_stack(frame)]
+        places = list(itertools.islice(_inside(frame, self._lag.runner), MOST_FRAMES))
         del frame
-        del places[MOST_FRAMES:]
         self._settled = due
         holder = f"a step of {legible(task.name)!r}" if task is not None else _current(loop)
         del task
         self._tell(Stall(due, late, holder, _place(places), _text(places)))
+
+
+def _inside(frame: FrameType, runner: CodeType | None) -> Iterator[tuple[CodeType, int]]:
+    """Yield code and line of a stack, innermost first, as far as the loop that calls it."""
+    for one, line in traceback.walk_stack(frame):
+        if one.f_code is runner or _module(one) == "asyncio.base_events":
+            return
+        yield one.f_code, line
 
 
 def _current(loop: asyncio.AbstractEventLoop) -> str:
@@ -238,6 +246,8 @@ def _module(frame: FrameType) -> object:
 def _place(places: Iterable[tuple[CodeType, int]]) -> str:
     """Name the innermost line of the user's code; else of a library; else of all."""
     ranked = sorted(places, key=lambda place: _rank(place[0].co_filename))
+    if not ranked:
+        return "the loop itself"
     code, line = ranked[0]
     return legible(f"{code.co_filename}:{line} in {code.co_qualname}", 1000)
 

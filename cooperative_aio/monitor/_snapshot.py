@@ -33,6 +33,7 @@ __all__ = [
 
 MOST_FRAMES: Final = 8  # of generators that delegate to others
 MOST_GROUPS: Final = 50  # that are shown of a Cooperator
+AT_ONCE: Final = 100  # tasks that are looked at without standing back
 LONGEST_NUMBER: Final = 16  # digits
 SORTS: Final = ("recent", "cpu_time", "age", "queued", "steps")
 """What tasks can be sorted by, the highest first."""
@@ -200,7 +201,8 @@ async def _select(
     count = 0
     wanted = selection.search.casefold()
     for index, task in enumerate(cooperator.tasks):
-        await checkpoint()
+        if index % AT_ONCE == AT_ONCE - 1:
+            await checkpoint()
         if task.done():
             continue
         group = group_name(task)

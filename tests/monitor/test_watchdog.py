@@ -71,6 +71,7 @@ async def test_a_step_that_never_ends_is_named_while_it_lasts(dog):
     assert f'File "{__file__}", line {line}, in' in stall.stack
     assert stall.place.startswith(f"{__file__}:")
     assert stall.place.endswith("in Dog.look_after")  # the innermost frame of no library
+    assert "run_forever" not in stall.stack  # it begins with what the loop has called
 
 
 async def test_code_of_libraries_is_not_what_is_named(dog):
@@ -100,6 +101,7 @@ def test_the_innermost_line_of_the_users_is_named(files, named):
     codes = [compile("def f(): ...", file, "exec") for file in files]
     assert named in _place([(code, 7) for code in codes])
     assert ":7 in <module>" in _place([(codes[0], 7)])
+    assert _place([]) == "the loop itself"
 
 
 async def test_a_handler_that_computes_is_named_by_its_asyncio_task(dog):
