@@ -85,12 +85,11 @@ class Worker:
 
         Cancellation: it ends nevertheless.
         """
-        running, self._running = self._running, []
+        running, self._running, self.mode = self._running, [], "idle"
         for task in running:
             task.cancel()
         if running:
             await asyncio.wait(running)
-        self.mode = "idle"
 
     async def _blocking(self) -> None:
         while True:
