@@ -321,8 +321,8 @@ async function look() {
     return;
   }
   const elapsed = lookedAt === null ? null : state.now - lookedAt;
-  if (elapsed !== null && elapsed < 0.05 && elapsed >= 0) return; // asked by a button a moment ago
-  if (elapsed !== null && elapsed < 0) location.reload(); // another program
+  if (elapsed !== null && elapsed < -5) location.reload(); // another program
+  if (elapsed !== null && elapsed < 0.05) return; // a newer answer was faster, or came just now
   lookedAt = state.now;
   const latest = samples.length ? samples[samples.length - 1][0] : -Infinity;
   samples.push(...state.lag.samples.filter(([when]) => when > latest));

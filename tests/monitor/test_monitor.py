@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import math
 import os
+import subprocess
 import sys
 
 import httpx
@@ -13,6 +14,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+import cooperative_aio.monitor
 from cooperative_aio import Cooperator
 from cooperative_aio.monitor import Monitor, serve
 from cooperative_aio.monitor._page import page
@@ -281,10 +283,34 @@ async def test_other_names_are_allowed_by_who_says_so():
 # How it is made
 
 
+async def test_a_monitor_can_be_entered_again(workshop):
+    monitor = Monitor()
+    for _ in range(2):
+        async with monitor, asking(monitor) as client:
+            assert len(await tasks_of(client)) == 5
+
+
+def test_what_needs_a_library_is_imported_when_it_is_asked_for():
+    program = (
+        "import sys, cooperative_aio.monitor as monitor\n"
+        "monitor.watchdog(seconds=1)\n"
+        "assert not {'starlette', 'uvicorn'} & sys.modules.keys()\n"
+        "assert {'Monitor', 'serve'} <= set(dir(monitor))\n"
+        "assert monitor.serve and monitor.Monitor and 'starlette' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_there_is_no_other_name():
+    with pytest.raises(AttributeError, match="monitor' has no attribute 'Moniteur'"):
+        cooperative_aio.monitor.Moniteur  # noqa: B018
+
+
+@pytest.mark.parametrize("kind", ["token", "read_token"])
 @pytest.mark.parametrize("token", ["", "short", "0123456789abcde", "\u00fc" * 20])
-def test_a_token_is_long_enough_to_be_a_secret(token):
-    with pytest.raises(ValueError, match="token must be at least 16 ASCII characters"):
-        Monitor(token=token)
+def test_a_token_is_long_enough_to_be_a_secret(kind, token):
+    with pytest.raises(ValueError, match=f"^{kind} must be at least 16 ASCII characters"):
+        Monitor(**{kind: token})
 
 
 def test_hosts_are_not_one_string():

@@ -4,6 +4,7 @@ import asyncio
 import re
 import signal
 import sys
+import time
 
 import httpx
 import pytest
@@ -269,6 +270,21 @@ def test_the_command_runs_a_coroutine_function(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(tmp_path)
     assert command.main(["--monitor-port", "0", "short_program:short"]) == 0
     assert "the monitor: http://127.0.0.1:" in capsys.readouterr().out
+
+
+def test_the_command_has_a_watchdog(tmp_path, monkeypatch, caplog):
+    def held():
+        while not caplog.records:  # the watchdog's thread ends this, so the loop is held
+            time.sleep(0.01)
+
+    async def target():
+        held()
+
+    monkeypatch.setattr(command, "demo", target)
+    assert command.main(["--monitor-port", "0", "--watchdog", "0.05"]) == 0
+    [record] = caplog.records
+    assert f"at {__file__}:" in record.getMessage()
+    assert "in test_the_command_has_a_watchdog.<locals>.held" in record.getMessage()
 
 
 def test_the_command_ends_with_sigint_and_sigterm(monkeypatch):
