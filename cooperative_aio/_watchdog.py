@@ -25,6 +25,7 @@ import time
 import traceback
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
@@ -60,7 +61,7 @@ class Stall:
     """The stack of the loop's thread, innermost line last."""
 
 
-def watchdog(*, seconds: float = 1.0) -> Watchdog:
+def watchdog(*, seconds: float = 1.0) -> AbstractAsyncContextManager[object]:
     """Log what holds the running loop, for as long as `async with` is not left.
 
     When the loop has not turned for `seconds`, one WARNING on the logger `cooperative_aio`
@@ -74,11 +75,13 @@ def watchdog(*, seconds: float = 1.0) -> Watchdog:
     `seconds`.
 
     Args:
-        seconds: How long the loop may be held.
+        seconds: How long the loop may be held, in seconds.
 
     Raises:
         TypeError: `seconds` is not a number.
         ValueError: `seconds` is not finite and above 0.
+
+    Cancellation: neither entering nor leaving it suspends.
     """
     check_finite("seconds", seconds, positive=True)
     return Watchdog(LoopLag(seconds / BEATS, history=1), seconds, tell=_log, owns_lag=True)

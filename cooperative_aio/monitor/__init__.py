@@ -36,13 +36,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cooperative_aio._watchdog import Watchdog, watchdog
+from cooperative_aio._watchdog import watchdog
 
 if TYPE_CHECKING:
     from cooperative_aio.monitor._app import Monitor
     from cooperative_aio.monitor._serve import serve
 
-__all__ = ["Monitor", "Watchdog", "serve", "watchdog"]
+__all__ = ["Monitor", "serve", "watchdog"]
 
 
 def __getattr__(name: str) -> Any:

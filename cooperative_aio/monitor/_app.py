@@ -114,10 +114,10 @@ class Monitor:
         self._stalls: deque[tuple[int, Stall]] = deque(maxlen=STALLS)
         self._numbers = itertools.count(1)
         self._watchdog: Watchdog | None = None
-        self.hosts: tuple[str, ...] = tuple(hosts)
-        self._app: ASGIApp = self.answering_as(*self.hosts)
+        self._hosts: tuple[str, ...] = tuple(hosts)
+        self._app: ASGIApp = self._answering_as(*self._hosts)
 
-    def answering_as(self, *hosts: str) -> ASGIApp:
+    def _answering_as(self, *hosts: str) -> ASGIApp:
         """Return an application that shows the same under these names."""
         return Starlette(
             routes=[
@@ -171,6 +171,9 @@ class Monitor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer an ASGI request; one for a websocket is refused.
+
+        Raises:
+            AssertionError: It is of a protocol that Starlette does not know.
 
         Cancellation: the answer is not complete.
         """

@@ -49,7 +49,7 @@ async def serve(
     if not _is_loopback(host):
         raise ValueError(f"host must be an address of the loopback interface, got {host!r}")
     with _listen(host, port) as listening:
-        app = monitor.answering_as(*monitor.hosts, _in_address(host))
+        app = monitor._answering_as(*monitor._hosts, _in_address(host))
         async with monitor, serving(app, listening, lifespan="off") as address:
             if listening.getsockname()[1] != port != 0:
                 logger.warning("port %d is taken; this monitor is at %s", port, address)
