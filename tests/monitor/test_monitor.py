@@ -302,6 +302,7 @@ def test_what_needs_a_library_is_imported_when_it_is_asked_for():
 
 
 def test_there_is_no_other_name():
+    assert {"Monitor", "serve", "watchdog"} <= set(dir(cooperative_aio.monitor))
     with pytest.raises(AttributeError, match="monitor' has no attribute 'Moniteur'"):
         cooperative_aio.monitor.Moniteur  # noqa: B018
 

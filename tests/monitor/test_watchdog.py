@@ -168,6 +168,13 @@ async def test_a_loop_that_turns_is_not_held(dog):
         dog.lag.due = dog.now + 0.25
 
 
+async def test_a_loop_that_is_late_but_waits_for_events_is_not_held(dog, monkeypatch):
+    monkeypatch.setattr("cooperative_aio._watchdog._is_idle", lambda *_: True)
+    assert dog.look_after(5) == []
+    monkeypatch.undo()
+    assert len(dog.look_after(0.5)) == 1
+
+
 async def test_a_process_that_was_suspended_is_not_blamed_on_what_it_was_at(dog):
     dog.now += 3600
     dog.watchdog.check()
