@@ -9,7 +9,7 @@ import pytest
 from cooperative_aio import Cooperator, SchedulerStopped, TaskStopped, batch_accumulate
 from cooperative_aio._history import FAILURES, GROUPS, TEXT, History, group_name
 from cooperative_aio._legible import legible
-from cooperative_aio._observing import observe, stop_observing
+from cooperative_aio._observing import note_all_steps, observe, stop_observing
 from cooperative_aio.testing import ManualScheduler, one_step
 
 
@@ -269,6 +269,23 @@ async def test_the_longest_step_of_the_last_minute_is_not_that_of_all_time(loop)
     task.stop()
     with pytest.raises(TaskStopped):
         await task
+
+
+async def test_a_shorter_step_does_not_take_the_place_of_the_longest(loop):
+    task = loop.cooperator.cooperate(loop.spend(1), name="heavy")
+    loop.history.step_noted(task, 5)
+    loop.history.step_noted(task, 3)
+    assert loop.history.longest(loop.cooperator) == (5, "heavy")
+
+
+async def test_only_steps_that_are_longer_than_those_before_are_noted(loop, monkeypatch):
+    noted = []
+    monkeypatch.setattr(loop.history, "step_noted", lambda _, seconds: noted.append(seconds))
+    loop.cooperator.cooperate(loop.spend(1, 1, 0.5, 2, 1, 1))
+    loop.ticks.pump(4)
+    note_all_steps(loop.cooperator)  # as for another part of the minute
+    loop.ticks.pump(2)
+    assert noted == [1, 2, 1]
 
 
 async def test_a_cooperator_that_was_never_seen_has_no_longest_step(loop):
