@@ -196,7 +196,7 @@ async def _select(
     cooperator: Cooperator, recent: Recent, selection: Selection
 ) -> tuple[list[Task], int, dict[str, tuple[int, float]]]:
     """Return the tasks to show, how many were found, and groups with tasks and seconds."""
-    best: list[tuple[float, int, Task]] = []
+    best: list[tuple[float, float, int, Task]] = []
     groups: dict[str, tuple[int, float]] = {}
     count = 0
     wanted = selection.search.casefold()
@@ -213,7 +213,7 @@ async def _select(
         if wanted and wanted not in _searched(task, group):
             continue
         count += 1
-        entry = (value, -index, task)
+        entry = (value, task.cpu_time, -index, task)
         if len(best) < selection.most:
             heapq.heappush(best, entry)
         else:

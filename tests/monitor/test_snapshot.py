@@ -158,6 +158,14 @@ async def test_tasks_are_sorted_by_what_is_asked_for(workshop):
     assert idle.steps == 1
 
 
+async def test_where_nobody_had_time_of_late_those_with_most_of_all_are_shown(workshop):
+    workshop.add("none").pause()
+    workshop.add("most")
+    workshop.ticks.pump()
+    workshop.at(200)
+    assert await workshop.names(sort="recent", most=1) == ["most"]
+
+
 async def test_tasks_are_searched_by_name_group_and_generator(workshop):
     workshop.add("Import of MAY", group="client a")
     workshop.add("export", group=("client", 7))
