@@ -46,6 +46,11 @@ class Histogram:
         self.sum += seconds
         self._counts[bisect.bisect_left(self.bounds, seconds)] += 1
 
+    def mean(self) -> float | None:
+        """Return the mean in seconds; None if there was none."""
+        count = sum(self._counts)
+        return self.sum / count if count else None
+
     def buckets(self) -> list[tuple[float, int]]:
         """Return upper bounds and how many were at most that; the last is infinite."""
         return list(zip((*self.bounds, math.inf), accumulate(self._counts), strict=True))
@@ -133,6 +138,12 @@ class History:
     def groups(self, cooperator: Cooperator) -> dict[str, GroupTotals]:
         """Return what the ended tasks of each group of a Cooperator had, by its name."""
         return dict(self._groups.get(cooperator, {}))
+
+    def means(self, cooperator: Cooperator) -> tuple[float | None, float | None]:
+        """Return how long the tasks of a Cooperator lasted and were queued in the mean."""
+        found = [histograms.get(cooperator) for histograms in (self.durations, self.queued)]
+        duration, queued = [None if one is None else one.mean() for one in found]
+        return duration, queued
 
     def longest(self, cooperator: Cooperator) -> tuple[float, str | None]:
         """Return the seconds of the longest step of the last minute, and its task's name."""

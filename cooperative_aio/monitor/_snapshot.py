@@ -155,6 +155,7 @@ async def picture(
     figures["longest_step_task"] = _named(figures["longest_step_task"])
     seconds, task_name = history.longest(cooperator)
     figures |= {"recent_longest_step": seconds, "recent_longest_step_task": _named(task_name)}
+    figures["mean_duration"], figures["mean_queued"] = history.means(cooperator)
     ended = history.groups(cooperator)
     for group, totals in ended.items():
         number, unfinished = groups.get(group, (0, 0.0))

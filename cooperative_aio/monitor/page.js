@@ -143,12 +143,15 @@ function showCooperator(cooperator, elapsed, mayChange) {
   const steps = rate(`${key} steps`, numbers.steps, elapsed);
   setText(section.querySelector("h2 small"),
     `${cooperator.running ? "running" : "not running"} · ${cooperator.time_slice}`);
+  const mean = (seconds) => seconds === null ? "–" : duration(seconds);
   const step = (seconds, name) => name === null ? "–" : `${duration(seconds)} · ${name}`;
   figures(section.querySelector("dl"), [
     ["ready", whole.format(numbers.ready)], ["paused", whole.format(numbers.paused)],
     ["waiting", whole.format(numbers.waiting)],
     ...["finished", "failed", "cancelled", "stopped", "refused"].map(
       (name) => [name, whole.format(numbers[name])]),
+    ["mean duration", mean(numbers.mean_duration)],
+    ["mean time in the queue", mean(numbers.mean_queued)],
     ["share of the loop", share === null ? "–" : percent(share)],
     ["steps/s", steps === null ? "–" : compact.format(steps)],
     ["CPU", duration(numbers.cpu_time)], ["garbage collection", duration(numbers.collector_time)],

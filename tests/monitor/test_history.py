@@ -7,7 +7,7 @@ import weakref
 import pytest
 
 from cooperative_aio import Cooperator, SchedulerStopped, TaskStopped, batch_accumulate
-from cooperative_aio._history import FAILURES, GROUPS, TEXT, History, group_name
+from cooperative_aio._history import FAILURES, GROUPS, TEXT, Histogram, History, group_name
 from cooperative_aio._legible import legible
 from cooperative_aio._observing import note_all_steps, observe, stop_observing
 from cooperative_aio.testing import ManualScheduler, one_step
@@ -290,6 +290,10 @@ async def test_only_steps_that_are_longer_than_those_before_are_noted(loop, monk
 
 async def test_a_cooperator_that_was_never_seen_has_no_longest_step(loop):
     assert loop.history.longest(Cooperator()) == (0.0, None)
+
+
+def test_of_nothing_there_is_no_mean():
+    assert Histogram((1.0,)).mean() is None
 
 
 # Text

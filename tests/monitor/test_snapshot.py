@@ -224,6 +224,18 @@ async def test_the_longest_step_of_the_last_minute_stands_beside_that_of_all_tim
     assert statistics["recent_longest_step_task"] == "task"
 
 
+async def test_how_long_tasks_lasted_and_were_queued_is_told_in_the_mean(workshop):
+    statistics = (await workshop.look())["statistics"]
+    assert statistics["mean_duration"] is statistics["mean_queued"] is None
+    for waiting in (1, 2):
+        task = workshop.add("task")
+        workshop.now += waiting
+        workshop.ticks.pump()  # a step of one second
+        task.stop()
+    statistics = (await workshop.look())["statistics"]
+    assert (statistics["mean_duration"], statistics["mean_queued"]) == (2.5, 1.5)
+
+
 async def test_what_has_ended_is_counted(workshop, monkeypatch):
     statistics = workshop.cooperator.statistics()
     shown = (await workshop.look())["statistics"]
