@@ -104,6 +104,8 @@ class History:
     Args:
         clock: In seconds.
         wall: The time of day, in seconds since 1970.
+        record: Called with a Cooperator, `duration` or `queued`, and seconds, for each task
+            that ends or takes its first step.
     """
 
     BOUNDS: Final = (0.001, 0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -113,6 +115,7 @@ class History:
         self,
         clock: Callable[[], float] = time.perf_counter,
         wall: Callable[[], float] = time.time,
+        record: Callable[[Cooperator, str, float], object] | None = None,
     ) -> None:
         self.failures: deque[Failure] = deque(maxlen=FAILURES)
         self.durations: WeakKeyDictionary[Cooperator, Histogram] = WeakKeyDictionary()
@@ -121,6 +124,7 @@ class History:
         """Seconds from the making of a task to its first step."""
         self._clock = clock
         self._wall = wall
+        self._record = record
         self._failed = 0
         self._times: WeakKeyDictionary[CooperativeTask[Any], TaskTimes] = WeakKeyDictionary()
         self._groups: WeakKeyDictionary[Cooperator, dict[str, GroupTotals]]
@@ -180,14 +184,13 @@ class History:
         times = self._times.get(task)
         if times is not None and times.begun is None:
             times.begun = self._clock()
-            seconds = times.begun - times.made
-            self._histogram(self.queued, task).add(seconds)
+            self._add("queued", task, times.begun - times.made)
 
     def task_ended(self, task: CooperativeTask[Any], failure: BaseException | None) -> None:
         """Note a task that has ended, with the exception of one that has failed."""
         times = self._times.pop(task, None)
         if times is not None:
-            self._histogram(self.durations, task).add(self._clock() - times.made)
+            self._add("duration", task, self._clock() - times.made)
         if (name := group_name(task)) is not None:
             groups = self._groups.setdefault(cooperator_of(task), {})
             if name not in groups and len(groups) >= GROUPS:
@@ -204,16 +207,15 @@ class History:
         if kept is not None and seconds > kept[-1][0]:
             kept[-1] = (seconds, legible(task.name))
 
-    def _histogram(
-        self,
-        histograms: WeakKeyDictionary[Cooperator, Histogram],
-        task: CooperativeTask[Any],
-    ) -> Histogram:
+    def _add(self, what: str, task: CooperativeTask[Any], seconds: float) -> None:
         cooperator = cooperator_of(task)
+        histograms = self.queued if what == "queued" else self.durations
         found = histograms.get(cooperator)
         if found is None:
             found = histograms[cooperator] = Histogram(self.BOUNDS)
-        return found
+        found.add(seconds)
+        if self._record is not None:
+            self._record(cooperator, what, seconds)
 
     def _keep(self, task: CooperativeTask[Any], failure: BaseException) -> None:
         """Remember a failure, without its frames; the lines are looked up when it is read."""

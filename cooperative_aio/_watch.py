@@ -193,12 +193,18 @@ class Watch:
         cooperators: The ones to watch. By default the loop's own and all others that
             were seen to have unfinished tasks on the loop.
         lag: What measures how late the loop is.
+        record: As for History.
 
     Raises:
         TypeError: What was given is no Cooperator.
     """
 
-    def __init__(self, cooperators: tuple[Cooperator, ...], lag: LoopLag) -> None:
+    def __init__(
+        self,
+        cooperators: tuple[Cooperator, ...],
+        lag: LoopLag,
+        record: Callable[[Cooperator, str, float], object] | None = None,
+    ) -> None:
         for cooperator in cooperators:
             if not isinstance(cooperator, Cooperator):
                 raise TypeError(f"cooperators must be Cooperators, got {cooperator!r}")
@@ -206,7 +212,7 @@ class Watch:
         self._seen: WeakSet[Cooperator] = WeakSet()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.lag: LoopLag = lag
-        self.history: History = History()
+        self.history: History = History(record=record)
 
     async def __aenter__(self) -> Self:
         """Begin to watch the running loop."""

@@ -20,6 +20,8 @@ All instruments have the attribute `cooperator` but the lag, which is the loop's
 `cooperative_aio.longest_tick`         seconds of the longest turn
 `cooperative_aio.longest_step`         seconds of the longest step
 `cooperative_aio.recent_longest_step`  seconds of the longest of the last minute
+`cooperative_aio.task.duration`        histogram: from the making of a task to its end
+`cooperative_aio.task.queued`          histogram: from its making to its first step
 `cooperative_aio.labelled.tasks`       unfinished tasks, by a `label` of your own
 `cooperative_aio.labelled.cpu_time`    seconds that these have taken
 `cooperative_aio.loop.lag`             histogram of how late callbacks are, in seconds
@@ -38,6 +40,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
 
 from cooperative_aio import __version__
 from cooperative_aio._cooperator import Cooperator
+from cooperative_aio._history import History
 from cooperative_aio._task import CooperativeTask
 from cooperative_aio._watch import ENDS, STATES, Labels, LoopLag, Watch, figures_of
 
@@ -78,7 +81,19 @@ class Instruments:
             description="How late the callbacks of the event loop are.",
             explicit_bucket_boundaries_advisory=LoopLag.BOUNDS,
         )
-        self._watch = Watch(cooperators, LoopLag(interval, record=lag.record))
+        self._times = {
+            what: meter.create_histogram(
+                f"{PREFIX}task.{what}",
+                unit="s",
+                description=description,
+                explicit_bucket_boundaries_advisory=History.BOUNDS,
+            )
+            for what, description in (
+                ("duration", "From the making of a task to its end."),
+                ("queued", "From the making of a task to its first step."),
+            )
+        }
+        self._watch = Watch(cooperators, LoopLag(interval, record=lag.record), self._record)
         meter.create_observable_up_down_counter(
             f"{PREFIX}tasks",
             [lambda _: self._states(STATES)],
@@ -149,6 +164,11 @@ class Instruments:
         Cancellation: does not suspend.
         """
         await self._watch.__aexit__(kind, error, traceback)
+
+    def _record(self, cooperator: Cooperator, what: str, seconds: float) -> None:
+        names = [name for name, one in self._watch.cooperators().items() if one is cooperator]
+        for name in names:
+            self._times[what].record(seconds, {"cooperator": name})
 
     def _states(self, states: Iterable[str]) -> Iterator[Observation]:
         for name, cooperator in self._watch.cooperators().items():

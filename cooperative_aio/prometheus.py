@@ -57,7 +57,9 @@ __all__ = ["Collector"]
 
 PREFIX: Final = "cooperative_aio_"
 
-FIGURES: Final = (
+_FIGURES: Final[
+    tuple[tuple[type[CounterMetricFamily | GaugeMetricFamily], str, str, str], ...]
+] = (
     (CounterMetricFamily, "refused_tasks", "refused", "Tasks that max_tasks has refused."),
     (CounterMetricFamily, "steps", "steps", "Steps taken by tasks."),
     (CounterMetricFamily, "ticks", "ticks", "Turns of the loop in which tasks were stepped."),
@@ -148,7 +150,7 @@ class Collector(BaseCollector):
             for state in ENDS:
                 ended.add_metric([name, state], numbers[state])
         yield from (tasks, ended)
-        for kind, name, figure, text in FIGURES:
+        for kind, name, figure, text in _FIGURES:
             family = kind(f"{PREFIX}{name}", text, labels=["cooperator"])
             for cooperator, numbers in figures.items():
                 family.add_metric([cooperator], numbers[figure])

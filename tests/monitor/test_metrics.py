@@ -405,6 +405,16 @@ async def test_durations_and_times_in_the_queue_are_histograms():
         never = cooperator.cooperate(counted(3))
         never.stop()
         found = await scrape(registry)
+    reader = export.InMemoryMetricReader()
+    provider = sdk.MeterProvider([reader])
+    async with Instruments(cooperator, meter=provider.get_meter("test")):
+        await asyncio.gather(*(cooperator.cooperate(counted(3)) for _ in range(5)))
+        await Cooperator(name="not asked for").cooperate(counted(3))
+        observed = read(reader)
+    assert observed["cooperative_aio.task.duration", "short tasks"].count == 5
+    assert observed["cooperative_aio.task.queued", "short tasks"].count == 5
+    assert ("cooperative_aio.task.queued", "not asked for") not in observed
+    provider.shutdown()
     assert found["cooperative_aio_task_duration_seconds_count", "short tasks"] == 6
     assert found["cooperative_aio_task_queued_seconds_count", "short tasks"] == 5
     assert found["cooperative_aio_task_duration_seconds_bucket", "short tasks", "300.0"] == 6
