@@ -35,6 +35,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
 
@@ -93,6 +94,7 @@ class Instruments:
                 ("queued", "From the making of a task to its first step."),
             )
         }
+        self._names: WeakKeyDictionary[Cooperator, str] = WeakKeyDictionary()
         self._watch = Watch(cooperators, LoopLag(interval, record=lag.record), self._record)
         meter.create_observable_up_down_counter(
             f"{PREFIX}tasks",
@@ -166,8 +168,11 @@ class Instruments:
         await self._watch.__aexit__(kind, error, traceback)
 
     def _record(self, cooperator: Cooperator, what: str, seconds: float) -> None:
-        names = [name for name, one in self._watch.cooperators().items() if one is cooperator]
-        for name in names:
+        if cooperator not in self._names:
+            for name, one in self._watch.cooperators().items():
+                self._names[one] = name
+        name = self._names.setdefault(cooperator, "")  # which is not to be shown
+        if name:
             self._times[what].record(seconds, {"cooperator": name})
 
     def _states(self, states: Iterable[str]) -> Iterator[Observation]:
