@@ -500,7 +500,8 @@ async def test_a_port_that_is_taken_is_no_reason_not_to_start(workshop, caplog):
         async with serve(Monitor(), port=port) as other, httpx.AsyncClient() as client:
             assert httpx.URL(other).port not in {port, 0}
             assert (await client.get(f"{other}state")).status_code == 200
-    [record] = caplog.records
+    # on a busy machine a step may be logged as a slow one
+    [record] = [one for one in caplog.records if "port" in one.getMessage()]
     assert (record.name, record.levelname) == ("cooperative_aio", "WARNING")
     assert record.getMessage() == f"port {port} is taken; this monitor is at {other}"
 

@@ -323,7 +323,7 @@ def test_the_seconds_are_a_number():
 
 
 class Told(logging.Handler):
-    """Say that a record has come."""
+    """Say that a record has come that names `hold`; a busy machine may bring others."""
 
     def __init__(self):
         super().__init__()
@@ -331,8 +331,9 @@ class Told(logging.Handler):
         self.records = []
 
     def emit(self, record):
-        self.records.append(record)
-        self.event.set()
+        if "hold" in record.getMessage().partition("\n")[0]:
+            self.records.append(record)
+            self.event.set()
 
 
 @pytest.fixture
@@ -393,18 +394,17 @@ def test_under_a_server_it_names_the_handler_while_that_holds_the_loop(server, k
     record = told.records[0]
     assert (record.name, record.levelname) == ("cooperative_aio", "WARNING")
     text = record.getMessage()
-    assert text.startswith("the event loop has been held for 0.")
+    assert text.startswith("the event loop has been held for ")
     assert f"at {__file__}:{hold.__code__.co_firstlineno + 1} in" in text.partition("\n")[0]
     assert f"{server.__name__}.<locals>.handler" in text
     assert all(isinstance(argument, (str, float)) for argument in record.args)
 
 
 async def test_a_step_is_named_in_the_log_while_it_holds_the_loop(told):
-    def endless():
+    def hold():
         assert told.event.wait(PATIENCE)
         yield
 
     async with watchdog(seconds=0.05):
-        await cooperate(endless(), name="endless")
-    [record] = told.records
-    assert "by a step of 'endless', at " in record.getMessage()
+        await cooperate(hold(), name="endless")
+    assert "by a step of 'endless', at " in told.records[0].getMessage()
