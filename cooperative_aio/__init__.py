@@ -33,7 +33,11 @@ The modules, each of which imports only from those above it:
 `_grid`            the instants at which a `LoopingCall` is due
 `_looping`         `LoopingCall`
 `_quiet_collector` `quiet_collector`: the garbage collector, out of the loop's way
+`_legible`         text of users, fit for pages, metrics and logs
+`_observing`       what the core tells those who watch it
+`_history`         failures, durations, groups, longest steps
 `_watch`           how late a loop is, and which Cooperators are on it
+`_watchdog`        what holds the loop, while it holds it
 `prometheus`       statistics for Prometheus
 `opentelemetry`    statistics for OpenTelemetry
 `monitor`          a page that shows what runs

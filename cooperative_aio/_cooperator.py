@@ -39,6 +39,7 @@ __all__ = [
     "current_task",
     "engine_of",
     "get_cooperator",
+    "name_of",
     "start_task",
 ]
 
@@ -419,6 +420,11 @@ def get_cooperator() -> Cooperator:
 
 def _find_one() -> str:
     return "find a Cooperator"
+
+
+def name_of(cooperator: Cooperator) -> str:
+    """Return the name of `cooperator`: for the other modules of the package."""
+    return cooperator._name
 
 
 def engine_of(cooperator: Cooperator) -> Engine:

@@ -207,6 +207,8 @@ class Engine:
         if self.stopped:
             job.stop(SchedulerStopped("the Cooperator is stopped; start() it first"))
             return
+        if state.observers:
+            self._observe(job, state)
         try:
             self.update(job, wanted=True, strict=True)
         except BaseException:
@@ -215,8 +217,22 @@ class Engine:
             self.forget(job)
             raise
 
-    def forget(self, job: Job) -> None:
+    def _observe(self, job: Job, state: LoopState) -> None:
+        """Tell those who watch the loop of a new task, and of its first step."""
+        for observer in state.observers:
+            observer.task_made(job.face)
+
+        def begin() -> Any:
+            for observer in state.observers:
+                observer.task_begun(job.face)
+            return job.iterator.__next__()
+
+        job.resume_by(begin)
+
+    def forget(self, job: Job, failure: BaseException | None = None) -> None:
         """Drop a task that ends; with the last one, leave the loop."""
+        for observer in self.loop_state.observers:
+            observer.task_ended(job.face, failure)
         del self.jobs[job]
         self.ended[job.state.value] += 1
         born = self._born
@@ -345,7 +361,9 @@ class Engine:
         if seconds > self.longest_step:
             self.longest_step = seconds
             self.longest_step_task = job.name
-            self.notable = min(seconds, self._slow_step)
+        self.notable = max(self.notable, min(seconds, self._slow_step))
+        for observer in self.loop_state.observers:
+            observer.step_noted(self.owner, job.name, seconds)
         if seconds > self._slow_step and not job.was_slow:
             job.was_slow = True
             try:

@@ -52,6 +52,7 @@ class Home(Protocol):
     changes: Changes
     clock: Callable[[], float]
     notable: float
+    owner: object
     started: bool
     steps: int
     waiting: int
@@ -72,8 +73,8 @@ class Home(Protocol):
     def note_step(self, seat: Seat, seconds: float) -> None:
         """Note a step that took so long."""
 
-    def forget(self, job: Job) -> None:
-        """Drop a job that has ended."""
+    def forget(self, job: Job, failure: BaseException | None) -> None:
+        """Drop a job that has ended, and with what if it has failed."""
 
 
 class _Unmatched:
@@ -424,7 +425,7 @@ class Job(Seat):
         """Take a step now, in which `error` is raised at the `yield`."""
         try:
             since = self.home.loop_state.sharings.since(self.iterator)
-            self._resume_by(self._thrower(error, since))
+            self.resume_by(self._thrower(error, since))
             self.home.step_now(self)
         finally:
             del self, error
@@ -499,9 +500,9 @@ class Job(Seat):
             error = self._cancelled_error()
         self.cancelling = False
         if error is not None:
-            self._resume_by(self._thrower(error, self.since))
+            self.resume_by(self._thrower(error, self.since))
         elif self._is_sole(self.since):
-            self._resume_by(functools.partial(self.iterator.send, result))  # type: ignore[attr-defined]
+            self.resume_by(functools.partial(self.iterator.send, result))  # type: ignore[attr-defined]
         try:
             is_ending = self.state is State.ENDING
             is_paused = self.pauses > 0
@@ -523,7 +524,7 @@ class Job(Seat):
             return functools.partial(self.iterator.throw, error)  # type: ignore[attr-defined]
         return functools.partial(_raise, error)
 
-    def _resume_by(self, call: Callable[[], Any]) -> None:
+    def resume_by(self, call: Callable[[], Any]) -> None:
         """Let the next step be `call` instead of a `next()`, and be looked at."""
         if self.plain is not _Unmatched:
             self.plain = _Once
@@ -576,7 +577,7 @@ class Job(Seat):
         self.next = self.iterator.__next__  # what it was may refer to the task
         face, context = self.face, self.context
         was_last = self.home.loop_state.sharings.remove(self.iterator)
-        self.home.forget(self)
+        self.home.forget(self, error if how is TaskFailed else None)
         try:
             if self.sink is not None:
                 self.sink.end(complete=how in (TaskDone, TaskFailed))

@@ -38,6 +38,7 @@ class LoopState:
         "cooperators",
         "deadline",
         "leases",
+        "observers",
         "on_shutdown",
         "own",
         "pacer",
@@ -60,6 +61,7 @@ class LoopState:
         self.leases: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # see checkpoint()
         self.sharings: Sharings = Sharings()
         self.wakes: dict[int, Wake] = {}  # by the future's id
+        self.observers: list[Any] = []  # see _observing
         self.on_shutdown: set[Callable[[], None]] = set()
 
     @property

@@ -3,25 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-import bisect
+import dataclasses
+import logging
+import math
+import sys
+import threading
 import time
+import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
-from itertools import accumulate, count
-from types import TracebackType
+from itertools import count
+from types import CodeType, TracebackType
 from typing import Any, Final, Self
 from weakref import WeakSet
 
 from cooperative_aio._checks import check_finite
-from cooperative_aio._cooperator import Cooperator, engine_of
-from cooperative_aio._loop import state_of as loop_state_of
+from cooperative_aio._cooperator import Cooperator
+from cooperative_aio._history import Histogram, History
+from cooperative_aio._legible import legible
+from cooperative_aio._observing import (
+    cooperator_name,
+    cooperators_on,
+    observe,
+    own_cooperator,
+    stop_observing,
+)
 from cooperative_aio._task import CooperativeTask
 
-__all__ = ["STATES", "LoopLag", "Watch", "labelled", "state_of"]
+__all__ = [
+    "ENDS",
+    "NO_LABEL",
+    "STATES",
+    "Labels",
+    "LoopLag",
+    "Watch",
+    "figures_of",
+    "state_of",
+]
+
+logger: Final = logging.getLogger("cooperative_aio")
 
 STATES: Final = ("ready", "paused", "waiting")
+ENDS: Final = ("finished", "failed", "cancelled", "stopped")
 OWN: Final = "loop"  # what the loop's own Cooperator is called
+NO_LABEL: Final = "(no label)"
 
 
 def state_of(task: CooperativeTask[Any]) -> str:
@@ -31,16 +57,56 @@ def state_of(task: CooperativeTask[Any]) -> str:
     return "paused" if task.paused else "ready"
 
 
-def labelled(
-    cooperator: Cooperator, label: Callable[[CooperativeTask[Any]], str]
-) -> dict[str, tuple[int, float]]:
-    """Count the unfinished tasks of each label, and add up their CPU time in seconds."""
-    found: dict[str, tuple[int, float]] = {}
-    for task in cooperator.tasks:
-        text = label(task)
-        number, seconds = found.get(text, (0, 0.0))
-        found[text] = (number + 1, seconds + task.cpu_time)
-    return found
+def figures_of(cooperator: Cooperator) -> Mapping[str, Any]:
+    """Return the statistics of a Cooperator by name; what it does not count is 0."""
+    statistics = cooperator.statistics()
+    figures = {
+        one.name: getattr(statistics, one.name) for one in dataclasses.fields(statistics)
+    }
+    newer = {name: getattr(statistics, name, 0) for name in (*ENDS, "refused")}
+    return {**newer, "collector_time": 0.0, **figures}
+
+
+class Labels:
+    """Count tasks by a label of the user's, whatever that function does.
+
+    A task for which it raises, or gives no text, counts as `NO_LABEL`; the first time that
+    is logged.
+
+    Args:
+        label: Says for a task what it counts as.
+    """
+
+    def __init__(self, label: Callable[[CooperativeTask[Any]], str]) -> None:
+        self._label = label
+        self._has_warned = False
+
+    def count(self, cooperator: Cooperator) -> dict[str, tuple[int, float]]:
+        """Count the unfinished tasks of each label, and add up their CPU time in seconds."""
+        found: dict[str, tuple[int, float]] = {}
+        for task in cooperator.tasks:
+            text = self._of(task)
+            number, seconds = found.get(text, (0, 0.0))
+            found[text] = (number + 1, seconds + task.cpu_time)
+        return found
+
+    def _of(self, task: CooperativeTask[Any]) -> str:
+        try:
+            text: object = self._label(task)
+        except Exception as error:  # noqa: BLE001 (the user's function)
+            self._warn("has raised " + traceback.format_exception_only(error)[-1].strip())
+            return NO_LABEL
+        if isinstance(text, str):
+            return legible(text)
+        self._warn(f"must return a string, got {legible(text)}")
+        return NO_LABEL
+
+    def _warn(self, what: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "label %s; its tasks are counted as %r", legible(what, 500), NO_LABEL
+            )
 
 
 class LoopLag:
@@ -52,6 +118,7 @@ class LoopLag:
         interval: Seconds between two measurements.
         history: How many of them to remember.
         record: Called with each, in seconds.
+        clock: What the lag is measured by, in seconds.
 
     Raises:
         TypeError: `interval` is not a number.
@@ -67,15 +134,22 @@ class LoopLag:
         *,
         history: int = 600,
         record: Callable[[float], object] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.interval: float = check_finite("interval", interval, positive=True)
         self.samples: deque[tuple[float, float]] = deque(maxlen=history)
-        """When each was due (by `time.perf_counter`), and how late it was; in seconds."""
-        self.sum: float = 0.0
-        self._record = record
-        self._counts = [0] * (len(self.BOUNDS) + 1)
+        """When each was due (by the clock), and how late it was; in seconds."""
+        self.clock: Callable[[], float] = clock
+        self.histogram: Histogram = Histogram(self.BOUNDS)
+        self.due: float = math.inf
+        """When the next measurement is due."""
+        self.thread: int = 0
+        """The identifier of the loop's thread."""
+        self.runner: CodeType | None = None
+        """The code from which a loop written in C is run."""
+        self.listeners: list[Callable[[float], object]] = [] if record is None else [record]
+        """Called with each lag."""
         self._timer: asyncio.TimerHandle | None = None
-        self._due = 0.0
 
     def start(self) -> None:
         """Measure from now on.
@@ -88,29 +162,28 @@ class LoopLag:
 
     def stop(self) -> None:
         """Measure no more; what was measured is kept."""
+        self.due = math.inf
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def buckets(self) -> list[tuple[float, int]]:
-        """Return upper bounds and how many lags were at most that; the last is infinite."""
-        bounds = (*self.BOUNDS, float("inf"))
-        return list(zip(bounds, accumulate(self._counts), strict=True))
-
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._due = time.perf_counter() + self.interval
+        self.thread = threading.get_ident()
+        self.due = self.clock() + self.interval
         # A context of its own: a passing request's is not to be kept alive.
         self._timer = loop.call_later(self.interval, self._measure, loop, context=Context())
 
     def _measure(self, loop: asyncio.AbstractEventLoop) -> None:
-        due = self._due
-        lag = max(0.0, time.perf_counter() - due)  # timers may be early
+        caller = sys._getframe().f_back
+        if caller is not None and caller.f_globals.get("__name__") != "asyncio.events":
+            self.runner = caller.f_code
+        due = self.due
+        lag = max(0.0, self.clock() - due)  # timers may be early
         self._schedule(loop)
         self.samples.append((due, lag))
-        self.sum += lag
-        self._counts[bisect.bisect_left(self.BOUNDS, lag)] += 1
-        if self._record is not None:
-            self._record(lag)
+        self.histogram.add(lag)
+        for listener in self.listeners:
+            listener(lag)
 
 
 class Watch:
@@ -120,12 +193,18 @@ class Watch:
         cooperators: The ones to watch. By default the loop's own and all others that
             were seen to have unfinished tasks on the loop.
         lag: What measures how late the loop is.
+        record: As for History.
 
     Raises:
         TypeError: What was given is no Cooperator.
     """
 
-    def __init__(self, cooperators: tuple[Cooperator, ...], lag: LoopLag) -> None:
+    def __init__(
+        self,
+        cooperators: tuple[Cooperator, ...],
+        lag: LoopLag,
+        record: Callable[[Cooperator, str, float], object] | None = None,
+    ) -> None:
         for cooperator in cooperators:
             if not isinstance(cooperator, Cooperator):
                 raise TypeError(f"cooperators must be Cooperators, got {cooperator!r}")
@@ -133,11 +212,16 @@ class Watch:
         self._seen: WeakSet[Cooperator] = WeakSet()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.lag: LoopLag = lag
+        self.history: History = History(record=record)
 
     async def __aenter__(self) -> Self:
         """Begin to watch the running loop."""
         self._loop = asyncio.get_running_loop()
+        observe(self._loop, self.history)
+        self.lag.listeners.append(self._turn)
         self.lag.start()
+        for cooperator in self.cooperators().values():
+            self.history.watch(cooperator)
         return self
 
     async def __aexit__(
@@ -148,7 +232,13 @@ class Watch:
     ) -> None:
         """Watch no more."""
         self.lag.stop()
+        self.lag.listeners.remove(self._turn)
+        if self._loop is not None:
+            stop_observing(self._loop, self.history)
         self._loop = None
+
+    def _turn(self, _: float) -> None:
+        self.history.turn()
 
     def cooperators(self) -> dict[str, Cooperator]:
         """Return those that are watched by name; none before the beginning.
@@ -158,25 +248,16 @@ class Watch:
         """
         if self._loop is None:
             return {}
-        own = loop_state_of(self._loop).own.get(Cooperator)
+        own = own_cooperator(self._loop)
         found: Iterable[Cooperator] = self._given
         if not found:
-            self._seen.update(_cooperators_on(self._loop))
-            found = sorted(self._seen, key=lambda cooperator: cooperator._name)
+            self._seen.update(cooperators_on(self._loop))
+            found = sorted(self._seen, key=lambda one: legible(cooperator_name(one)))
         named: dict[str, Cooperator] = {}
         for cooperator in found:
-            name = base = OWN if cooperator is own else cooperator._name
+            name = base = OWN if cooperator is own else legible(cooperator_name(cooperator))
             numbers = count(2)
             while name in named:
                 name = f"{base}-{next(numbers)}"
             named[name] = cooperator
         return named
-
-
-def _cooperators_on(loop: asyncio.AbstractEventLoop) -> Iterator[Cooperator]:
-    """Find the loop's own Cooperator, and those that have unfinished tasks on it."""
-    state = loop_state_of(loop)
-    yield from state.own.values()
-    for cooperator in tuple(state.cooperators):
-        if engine_of(cooperator).jobs:
-            yield cooperator

@@ -8,17 +8,26 @@
 Needs `cooperative-aio[opentelemetry]`, and an SDK and an exporter to see something.
 All instruments have the attribute `cooperator` but the lag, which is the loop's:
 
-==================================== ==================================================
-`cooperative_aio.tasks`              unfinished tasks, by `state`
-`cooperative_aio.steps`              steps that tasks have taken
-`cooperative_aio.ticks`              turns of the loop in which they were taken
-`cooperative_aio.cpu_time`           seconds that they took
-`cooperative_aio.longest_tick`       seconds of the longest turn
-`cooperative_aio.longest_step`       seconds of the longest step
-`cooperative_aio.labelled.tasks`     unfinished tasks, by a `label` of your own
-`cooperative_aio.labelled.cpu_time`  seconds that these have taken
-`cooperative_aio.loop.lag`           histogram of how late callbacks are, in seconds
-==================================== ==================================================
+====================================== ==================================================
+`cooperative_aio.tasks`                unfinished tasks, by `state`
+`cooperative_aio.ended_tasks`          tasks that have ended, by `state`: finished,
+                                       failed, cancelled or stopped
+`cooperative_aio.refused_tasks`        tasks that `max_tasks` has refused
+`cooperative_aio.steps`                steps that tasks have taken
+`cooperative_aio.ticks`                turns of the loop in which they were taken
+`cooperative_aio.cpu_time`             seconds that they took
+`cooperative_aio.collector_time`       seconds of garbage collection meanwhile
+`cooperative_aio.longest_tick`         seconds of the longest turn
+`cooperative_aio.longest_step`         seconds of the longest step
+`cooperative_aio.recent_longest_step`  seconds of the longest of the last minute
+`cooperative_aio.task.duration`        histogram: from the making of a task to its end
+`cooperative_aio.task.queued`          histogram: from its making to its first step
+`cooperative_aio.labelled.tasks`       unfinished tasks, by a `label` of your own
+`cooperative_aio.labelled.cpu_time`    seconds that these have taken
+`cooperative_aio.loop.lag`             histogram of how late callbacks are, in seconds
+====================================== ==================================================
+
+Names and labels are cut to 200 characters.
 """
 
 from __future__ import annotations
@@ -26,13 +35,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
 
 from cooperative_aio import __version__
 from cooperative_aio._cooperator import Cooperator
+from cooperative_aio._history import History
 from cooperative_aio._task import CooperativeTask
-from cooperative_aio._watch import STATES, LoopLag, Watch, labelled
+from cooperative_aio._watch import ENDS, STATES, Labels, LoopLag, Watch, figures_of
 
 __all__ = ["Instruments"]
 
@@ -71,18 +82,48 @@ class Instruments:
             description="How late the callbacks of the event loop are.",
             explicit_bucket_boundaries_advisory=LoopLag.BOUNDS,
         )
-        self._watch = Watch(cooperators, LoopLag(interval, record=lag.record))
-        self._label = label
+        self._times = {
+            what: meter.create_histogram(
+                f"{PREFIX}task.{what}",
+                unit="s",
+                description=description,
+                explicit_bucket_boundaries_advisory=History.BOUNDS,
+            )
+            for what, description in (
+                ("duration", "From the making of a task to its end."),
+                ("queued", "From the making of a task to its first step."),
+            )
+        }
+        self._names: WeakKeyDictionary[Cooperator, str] = WeakKeyDictionary()
+        self._watch = Watch(cooperators, LoopLag(interval, record=lag.record), self._record)
         meter.create_observable_up_down_counter(
-            f"{PREFIX}tasks", [self._states], "{task}", "Unfinished tasks by state."
+            f"{PREFIX}tasks",
+            [lambda _: self._states(STATES)],
+            "{task}",
+            "Unfinished tasks by state.",
+        )
+        meter.create_observable_counter(
+            f"{PREFIX}ended_tasks",
+            [lambda _: self._states(ENDS)],
+            "{task}",
+            "Tasks that have ended.",
+        )
+        meter.create_observable_gauge(
+            f"{PREFIX}recent_longest_step",
+            [self._recent],
+            "s",
+            "The longest step of the last minute.",
         )
         for name, unit, description in (
+            ("refused", "{task}", "Tasks that max_tasks has refused."),
             ("steps", "{step}", "Steps taken by tasks."),
             ("ticks", "{tick}", "Turns of the loop in which tasks were stepped."),
             ("cpu_time", "s", "Seconds that the steps of tasks took."),
+            ("collector_time", "s", "Seconds of garbage collection while tasks ran."),
         ):
+            shown = "refused_tasks" if name == "refused" else name
             meter.create_observable_counter(
-                f"{PREFIX}{name}", [self._observing(name)], unit, description
+                f"{PREFIX}{shown}", [self._observing(name)], unit, description
             )
         for name, description in (
             ("longest_tick", "The longest turn so far."),
@@ -92,15 +133,16 @@ class Instruments:
                 f"{PREFIX}{name}", [self._observing(name)], "s", description
             )
         if label is not None:
+            labels = Labels(label)
             meter.create_observable_up_down_counter(
                 f"{PREFIX}labelled.tasks",
-                [lambda _: self._labelled(label, 0)],
+                [lambda _: self._labelled(labels, 0)],
                 "{task}",
                 "Unfinished tasks by label.",
             )
             meter.create_observable_gauge(
                 f"{PREFIX}labelled.cpu_time",
-                [lambda _: self._labelled(label, 1)],
+                [lambda _: self._labelled(labels, 1)],
                 "s",
                 "Seconds taken by unfinished tasks.",
             )
@@ -125,24 +167,33 @@ class Instruments:
         """
         await self._watch.__aexit__(kind, error, traceback)
 
-    def _states(self, _: CallbackOptions) -> Iterator[Observation]:
+    def _record(self, cooperator: Cooperator, what: str, seconds: float) -> None:
+        if cooperator not in self._names:
+            for name, one in self._watch.cooperators().items():
+                self._names[one] = name
+        name = self._names.setdefault(cooperator, "")  # which is not to be shown
+        if name:
+            self._times[what].record(seconds, {"cooperator": name})
+
+    def _states(self, states: Iterable[str]) -> Iterator[Observation]:
         for name, cooperator in self._watch.cooperators().items():
-            figures = cooperator.statistics()
-            for state in STATES:
-                yield Observation(getattr(figures, state), {"cooperator": name, "state": state})
+            figures = figures_of(cooperator)
+            for state in states:
+                yield Observation(figures[state], {"cooperator": name, "state": state})
+
+    def _recent(self, _: CallbackOptions) -> Iterator[Observation]:
+        for name, cooperator in self._watch.cooperators().items():
+            seconds, _task = self._watch.history.longest(cooperator)
+            yield Observation(seconds, {"cooperator": name})
 
     def _observing(self, figure: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_: CallbackOptions) -> Iterator[Observation]:
             for name, cooperator in self._watch.cooperators().items():
-                yield Observation(
-                    getattr(cooperator.statistics(), figure), {"cooperator": name}
-                )
+                yield Observation(figures_of(cooperator)[figure], {"cooperator": name})
 
         return observe
 
-    def _labelled(
-        self, label: Callable[[CooperativeTask[Any]], str], figure: int
-    ) -> Iterator[Observation]:
+    def _labelled(self, labels: Labels, figure: int) -> Iterator[Observation]:
         for name, cooperator in self._watch.cooperators().items():
-            for text, figures in labelled(cooperator, label).items():
+            for text, figures in labels.count(cooperator).items():
                 yield Observation(figures[figure], {"cooperator": name, "label": text})

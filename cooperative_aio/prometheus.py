@@ -8,24 +8,36 @@
 Needs `cooperative-aio[prometheus]`. What is exported is in the table; all of it has
 the label `cooperator` but the lag, which is the loop's:
 
-======================================== ==============================================
-`cooperative_aio_tasks`                  unfinished tasks, by `state`
-`cooperative_aio_steps_total`            steps that tasks have taken
-`cooperative_aio_ticks_total`            turns of the loop in which they were taken
-`cooperative_aio_cpu_seconds_total`      seconds that they took
-`cooperative_aio_longest_tick_seconds`   the longest turn
-`cooperative_aio_longest_step_seconds`   the longest step
-`cooperative_aio_labelled_tasks`         unfinished tasks, by a `label` of your own
-`cooperative_aio_labelled_cpu_seconds`   seconds that these have taken
-`cooperative_aio_loop_lag_seconds`       histogram of how late callbacks are
-======================================== ==============================================
+============================================== ==============================================
+`cooperative_aio_tasks`                        unfinished tasks, by `state`
+`cooperative_aio_ended_tasks_total`            tasks that have ended, by `state`: finished,
+                                               failed, cancelled or stopped
+`cooperative_aio_refused_tasks_total`          tasks that `max_tasks` has refused
+`cooperative_aio_steps_total`                  steps that tasks have taken
+`cooperative_aio_ticks_total`                  turns of the loop in which they were taken
+`cooperative_aio_cpu_seconds_total`            seconds that they took
+`cooperative_aio_collector_seconds_total`      seconds of garbage collection meanwhile
+`cooperative_aio_longest_tick_seconds`         the longest turn
+`cooperative_aio_longest_step_seconds`         the longest step
+`cooperative_aio_recent_longest_step_seconds`  the longest step of the last minute
+`cooperative_aio_task_duration_seconds`        histogram: from the making of a task to its end
+`cooperative_aio_task_queued_seconds`          histogram: from its making to its first step
+`cooperative_aio_labelled_tasks`               unfinished tasks, by a `label` of your own
+`cooperative_aio_labelled_cpu_seconds`         seconds that these have taken
+`cooperative_aio_loop_lag_seconds`             histogram of how late callbacks are
+============================================== ==============================================
+
+An alert is made of `rate(cooperative_aio_ended_tasks_total{state="failed"}[5m])`, say. Names
+and labels are cut to 200 characters. What was made before the Collector was entered is in no
+histogram of tasks.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -37,12 +49,31 @@ from prometheus_client.registry import REGISTRY, CollectorRegistry
 from prometheus_client.registry import Collector as BaseCollector
 
 from cooperative_aio._cooperator import Cooperator
+from cooperative_aio._history import Histogram
 from cooperative_aio._task import CooperativeTask
-from cooperative_aio._watch import STATES, LoopLag, Watch, labelled
+from cooperative_aio._watch import ENDS, STATES, Labels, LoopLag, Watch, figures_of
 
 __all__ = ["Collector"]
 
-PREFIX = "cooperative_aio_"
+PREFIX: Final = "cooperative_aio_"
+
+_FIGURES: Final[
+    tuple[tuple[type[CounterMetricFamily | GaugeMetricFamily], str, str, str], ...]
+] = (
+    (CounterMetricFamily, "refused_tasks", "refused", "Tasks that max_tasks has refused."),
+    (CounterMetricFamily, "steps", "steps", "Steps taken by tasks."),
+    (CounterMetricFamily, "ticks", "ticks", "Turns of the loop in which tasks were stepped."),
+    (CounterMetricFamily, "cpu_seconds", "cpu_time", "Seconds that the steps of tasks took."),
+    (
+        CounterMetricFamily,
+        "collector_seconds",
+        "collector_time",
+        "Seconds of garbage collection while tasks ran.",
+    ),
+    (GaugeMetricFamily, "longest_tick_seconds", "longest_tick", "The longest turn so far."),
+    (GaugeMetricFamily, "longest_step_seconds", "longest_step", "The longest step so far."),
+)
+"""Kind, name, name among the statistics, and description of what has one figure each."""
 
 
 class Collector(BaseCollector):
@@ -72,7 +103,7 @@ class Collector(BaseCollector):
     ) -> None:
         self._watch = Watch(cooperators, LoopLag(interval))
         self._registry = registry
-        self._label = label
+        self._labels = None if label is None else Labels(label)
 
     async def __aenter__(self) -> Self:
         """Register, and begin to measure the running loop.
@@ -106,51 +137,69 @@ class Collector(BaseCollector):
     def collect(self) -> Iterator[Metric]:
         """Yield the figures as of now; what Prometheus' client calls, in any thread."""
         cooperators = self._watch.cooperators()
-        by = ["cooperator"]
+        figures = {name: figures_of(one) for name, one in cooperators.items()}
         tasks = GaugeMetricFamily(
-            f"{PREFIX}tasks", "Unfinished tasks by state.", labels=[*by, "state"]
+            f"{PREFIX}tasks", "Unfinished tasks by state.", labels=["cooperator", "state"]
         )
-        steps = CounterMetricFamily(f"{PREFIX}steps", "Steps taken by tasks.", labels=by)
-        ticks = CounterMetricFamily(
-            f"{PREFIX}ticks", "Turns of the loop in which tasks were stepped.", labels=by
+        ended = CounterMetricFamily(
+            f"{PREFIX}ended_tasks", "Tasks that have ended.", labels=["cooperator", "state"]
         )
-        cpu = CounterMetricFamily(
-            f"{PREFIX}cpu_seconds", "Seconds that the steps of tasks took.", labels=by
-        )
-        longest_tick = GaugeMetricFamily(
-            f"{PREFIX}longest_tick_seconds", "The longest turn so far.", labels=by
-        )
-        longest_step = GaugeMetricFamily(
-            f"{PREFIX}longest_step_seconds", "The longest step so far.", labels=by
-        )
-        for name, cooperator in cooperators.items():
-            figures = cooperator.statistics()
+        for name, numbers in figures.items():
             for state in STATES:
-                tasks.add_metric([name, state], getattr(figures, state))
-            steps.add_metric([name], figures.steps)
-            ticks.add_metric([name], figures.ticks)
-            cpu.add_metric([name], figures.cpu_time)
-            longest_tick.add_metric([name], figures.longest_tick)
-            longest_step.add_metric([name], figures.longest_step)
-        yield from (tasks, steps, ticks, cpu, longest_tick, longest_step)
-        if self._label is not None:
-            yield from _labelled(cooperators, self._label)
-        lag = self._watch.lag
-        buckets = [
-            ("+Inf" if bound == float("inf") else str(bound), float(count))
-            for bound, count in lag.buckets()
-        ]
+                tasks.add_metric([name, state], numbers[state])
+            for state in ENDS:
+                ended.add_metric([name, state], numbers[state])
+        yield from (tasks, ended)
+        for kind, name, figure, text in _FIGURES:
+            family = kind(f"{PREFIX}{name}", text, labels=["cooperator"])
+            for cooperator, numbers in figures.items():
+                family.add_metric([cooperator], numbers[figure])
+            yield family
+        yield from self._of_history(cooperators)
+        if self._labels is not None:
+            yield from _labelled(cooperators, self._labels)
+        lag = self._watch.lag.histogram
         yield HistogramMetricFamily(
             f"{PREFIX}loop_lag_seconds",
             "How late the callbacks of the event loop are.",
-            buckets=buckets,
+            buckets=_buckets(lag),
             sum_value=lag.sum,
         )
 
+    def _of_history(self, cooperators: dict[str, Cooperator]) -> Iterator[Metric]:
+        history, by = self._watch.history, ["cooperator"]
+        longest = GaugeMetricFamily(
+            f"{PREFIX}recent_longest_step_seconds",
+            "The longest step of the last minute.",
+            labels=by,
+        )
+        duration = HistogramMetricFamily(
+            f"{PREFIX}task_duration_seconds", "From the making of a task to its end.", labels=by
+        )
+        queued = HistogramMetricFamily(
+            f"{PREFIX}task_queued_seconds",
+            "From the making of a task to its first step.",
+            labels=by,
+        )
+        for name, cooperator in cooperators.items():
+            longest.add_metric([name], history.longest(cooperator)[0])
+            for family, histograms in (
+                (duration, history.durations),
+                (queued, history.queued),
+            ):
+                if (found := histograms.get(cooperator)) is not None:
+                    family.add_metric([name], _buckets(found), found.sum)
+        yield from (longest, duration, queued)
 
-def _labelled(
-    cooperators: dict[str, Cooperator], label: Callable[[CooperativeTask[Any]], str]
-) -> Iterator[Metric]:
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    return [
+        ("+Inf" if bound == math.inf else str(bound), float(count))
+        for bound, count in histogram.buckets()
+    ]
+
+
+def _labelled(cooperators: dict[str, Cooperator], labels: Labels) -> Iterator[Metric]:
     by = ["cooperator", "label"]
     tasks = GaugeMetricFamily(
         f"{PREFIX}labelled_tasks", "Unfinished tasks by label.", labels=by
@@ -159,7 +208,7 @@ def _labelled(
         f"{PREFIX}labelled_cpu_seconds", "Seconds taken by unfinished tasks.", labels=by
     )
     for name, cooperator in cooperators.items():
-        for text, (count, seconds) in labelled(cooperator, label).items():
+        for text, (count, seconds) in labels.count(cooperator).items():
             tasks.add_metric([name, text], count)
             cpu.add_metric([name, text], seconds)
     yield from (tasks, cpu)

@@ -10,12 +10,19 @@ interface, also beside servers that know nothing of ASGI; and
 
     python -m cooperative_aio.monitor module:app
 
-runs a program with a monitor beside it. Serving needs `cooperative-aio[monitor]`.
+runs a program with a monitor beside it. These need `cooperative-aio[monitor]`: Starlette
+and uvicorn. `watchdog` needs nothing:
+
+    async with watchdog(seconds=1):
+        ...
+
+writes into the log what holds the loop, while it holds it.
 
 The modules, each of which imports only from those above it:
 
 ================ ====================================================================
 `_snapshot`      what there is to see, as JSON can have it
+`_places`        the same of places to offload to
 `_page`          the page, and what it may do
 `_app`           `Monitor`: the ASGI application
 `_serve`         `serve`: on a port, with uvicorn
@@ -24,7 +31,27 @@ The modules, each of which imports only from those above it:
 ================ ====================================================================
 """
 
-from cooperative_aio.monitor._app import Monitor
-from cooperative_aio.monitor._serve import serve
+from __future__ import annotations
 
-__all__ = ["Monitor", "serve"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cooperative_aio._watchdog import watchdog
+
+if TYPE_CHECKING:
+    from cooperative_aio.monitor._app import Monitor
+    from cooperative_aio.monitor._serve import serve
+
+__all__ = ["Monitor", "serve", "watchdog"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{'_app' if name == 'Monitor' else '_serve'}")
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

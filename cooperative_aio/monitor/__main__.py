@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from cooperative_aio._watchdog import watchdog
 from cooperative_aio.monitor._app import Monitor
 from cooperative_aio.monitor._serve import serve
 from cooperative_aio.monitor._targets import demo, load, run_target
@@ -49,6 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="allow to pause, resume and stop tasks, with a token that is printed",
     )
+    parser.add_argument(
+        "--watchdog",
+        type=float,
+        metavar="SECONDS",
+        help="log what holds the loop for so many seconds, while it holds it",
+    )
     options = parser.parse_args(arguments)
     try:
         target = demo if options.target is None else load(options.target)
@@ -74,8 +81,12 @@ async def _run(target: Any, options: argparse.Namespace) -> int:
 async def _run_beside_monitor(
     target: Any, token: str | None, options: argparse.Namespace
 ) -> None:
-    async with serve(Monitor(token=token), port=options.monitor_port) as address:
+    async with contextlib.AsyncExitStack() as stack:
+        monitor = serve(Monitor(token=token), port=options.monitor_port)
+        address = await stack.enter_async_context(monitor)
         _say(f"the monitor: {address}" + (f"#token={token}" if token else ""))
+        if options.watchdog is not None:
+            await stack.enter_async_context(watchdog(seconds=options.watchdog))
         await run_target(target, options.host, options.port, _say)
 
 

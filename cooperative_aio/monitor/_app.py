@@ -2,39 +2,55 @@
 
 from __future__ import annotations
 
+import functools
 import hmac
-import json
+import itertools
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections import deque
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Final, Self
-from urllib.parse import parse_qs
+from typing import Final, Self
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cooperative_aio._cooperator import Cooperator
-from cooperative_aio._errors import SchedulerError
+from cooperative_aio._errors import SchedulerError, check_finite
+from cooperative_aio._legible import legible
 from cooperative_aio._watch import LoopLag, Watch
+from cooperative_aio._watchdog import Stall, Watchdog
 from cooperative_aio.monitor._page import page
-from cooperative_aio.monitor._snapshot import Numbers, lag_after, picture
+from cooperative_aio.monitor._places import describe_place
+from cooperative_aio.monitor._snapshot import (
+    SORTS,
+    Recent,
+    Selection,
+    describe_failure,
+    describe_stalls,
+    lag_after,
+    picture,
+)
 
 __all__ = ["Monitor"]
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 ACTIONS: Final = ("pause", "resume", "stop")
 SHORTEST_TOKEN: Final = 16
-
-
-class _Refused(Exception):
-    """Say why a request is refused."""
-
-    def __init__(self, status: int, reason: str, **headers: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.headers = headers
+STALLS: Final = 20  # that are remembered
+ALWAYS: Final = {
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "cross-origin-resource-policy": "same-origin",
+}
 
 
 class Monitor:
@@ -42,49 +58,88 @@ class Monitor:
 
     To be entered on the loop that is to be shown, and served or mounted there. What it
     shows tells about your program, so it answers only requests for `hosts`, which also
-    keeps out pages that have a name of theirs resolve to this machine.
+    keeps out pages that have a name of theirs resolve to this machine. That is no lock: a
+    program can send any name. Where others than you can reach it, have a `read_token`.
 
     Without a token it only shows. With one, tasks can be paused, resumed and stopped by
-    who knows it: it has to come in the header `Authorization: Bearer ...` of a POST, which
-    no page of another origin can send.
+    whoever knows it: it has to come in the header `Authorization: Bearer ...` of a POST,
+    which no page of another origin can send.
 
     Args:
         cooperators: Which Cooperators to show; by default the loop's own, and all others
             that were seen to have tasks on the loop.
-        token: What allows to pause, resume and stop tasks: at least 16 characters, as of
-            `secrets.token_urlsafe()`. By default nobody may.
+        token: What allows to pause, resume and stop tasks, and to read: at least 16
+            characters, as of `secrets.token_urlsafe()`. By default nobody may change
+            anything.
+        read_token: What allows to read. By default nothing is needed for that.
         hosts: The names, without ports, under which it may be asked; those of the loopback
-            interface by default.
+            interface by default. `*.example.com` is for all names below that one.
+        places: Places to offload to whose workers to show.
         most: The number of tasks of a Cooperator that are shown.
         interval: Seconds between two measurements of the lag.
+        spike: From how many seconds of lag on to show what held the loop; a thread looks
+            after that. None for never, and no thread.
 
     Raises:
         TypeError: What was given is no Cooperator, or of another wrong kind.
-        ValueError: The token is too short to be a secret, or a number is out of range.
+        ValueError: A token is too short to be a secret, or a number is out of range.
     """
 
     def __init__(
         self,
         *cooperators: Cooperator,
         token: str | None = None,
+        read_token: str | None = None,
         hosts: Iterable[str] = LOOPBACK,
+        places: Iterable[object] = (),
         most: int = 200,
         interval: float = 0.1,
+        spike: float | None = 0.1,
     ) -> None:
-        if token is not None and (len(token) < SHORTEST_TOKEN or not token.isascii()):
-            raise ValueError(
-                f"token must be at least {SHORTEST_TOKEN} ASCII characters,"
-                f" got {len(token)}; take secrets.token_urlsafe()"
-            )
+        _check_token("token", token)
+        _check_token("read_token", read_token)
         if isinstance(hosts, str):
             raise TypeError(f"hosts must be an iterable of names, got {hosts!r}")
         if most < 1:
             raise ValueError(f"most must be at least 1, got {most!r}")
+        if spike is not None:
+            check_finite("spike", spike, positive=True)
         self._watch = Watch(cooperators, LoopLag(interval))
         self._token = token
-        self._hosts = frozenset(host.lower() for host in hosts)
+        self._readers = [one for one in (read_token, token) if read_token and one]
+        self._places = tuple(places)
         self._most = most
-        self._numbers = Numbers()
+        self._spike = spike
+        self._recent = Recent(self._watch.history)
+        self._stalls: deque[tuple[int, Stall]] = deque(maxlen=STALLS)
+        self._numbers = itertools.count(1)
+        self._watchdog: Watchdog | None = None
+        self._hosts: tuple[str, ...] = tuple(hosts)
+        self._app: ASGIApp = self._answering_as(*self._hosts)
+
+    def _answering_as(self, *hosts: str) -> ASGIApp:
+        """Return an application that shows the same under these names."""
+        return Starlette(
+            routes=[
+                Route("/", self._send_page),
+                Route("/state", self._send_state),
+                *(
+                    Route(
+                        f"/tasks/{{number}}/{action}",
+                        functools.partial(self._act, action),
+                        methods=["POST"],
+                    )
+                    for action in ACTIONS
+                ),
+            ],
+            middleware=[
+                Middleware(_OneHost),
+                Middleware(
+                    TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False
+                ),
+            ],
+            exception_handlers={HTTPException: _refuse},
+        )
 
     async def __aenter__(self) -> Self:
         """Begin to watch the running loop.
@@ -92,6 +147,9 @@ class Monitor:
         Cancellation: does not suspend.
         """
         await self._watch.__aenter__()
+        if self._spike is not None:
+            self._watchdog = Watchdog(self._watch.lag, self._spike, tell=self._remember)
+            await self._watchdog.__aenter__()
         return self
 
     async def __aexit__(
@@ -104,162 +162,129 @@ class Monitor:
 
         Cancellation: does not suspend.
         """
+        if self._watchdog is not None:
+            await self._watchdog.__aexit__(kind, error, traceback)
         await self._watch.__aexit__(kind, error, traceback)
 
+    def _remember(self, stall: Stall) -> None:
+        self._stalls.append((next(self._numbers), stall))
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer an ASGI request.
+        """Answer an ASGI request; one for a websocket is refused.
 
         Raises:
-            RuntimeError: It is none for HTTP.
+            AssertionError: It is of a protocol that Starlette does not know.
 
         Cancellation: the answer is not complete.
         """
-        if scope["type"] == "lifespan":
-            await _live(receive, send)
-            return
-        if scope["type"] != "http":
-            raise RuntimeError(f"cannot answer a {scope['type']} request; HTTP only")
-        try:
-            await self._answer(scope, send)
-        except _Refused as refusal:
-            body = {"error": str(refusal)}
-            await _send_json(send, body, refusal.status, refusal.headers)
+        await self._app(scope, receive, send)
 
-    async def _answer(self, scope: Scope, send: Send) -> None:
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in scope["headers"]
-        }
-        self._check_host(headers.get("host", ""))
-        root = scope.get("root_path", "")
-        path = scope["path"].removeprefix(root) if root else scope["path"]
-        match [part for part in path.split("/") if part]:
-            case []:
-                _check_method(scope, "GET", "HEAD")
-                if not scope["path"].endswith("/"):  # its own requests are relative
-                    raise _Refused(307, "with a slash", location=f"{scope['path']}/")
-                await _send_page(send, with_body=scope["method"] == "GET")
-            case ["state"]:
-                _check_method(scope, "GET")
-                since = _queried_number(scope, "since")
-                await _send_json(send, await self._state(since))
-            case ["tasks", number, action] if action in ACTIONS:
-                _check_method(scope, "POST")
-                self._check_token(headers)
-                await _send_json(send, self._act(number, action))
-            case _:
-                raise _Refused(404, "there is nothing of that name")
+    # What it answers
 
-    def _check_host(self, host: str) -> None:
-        name = host.lower()
-        if ":" in name.rpartition("]")[2]:  # an address of IPv6 stands in brackets
-            name = name.rpartition(":")[0]
-        if name not in self._hosts:
-            raise _Refused(
-                403, f"cannot be asked as {host[:100]!r}; the monitor's hosts= names who may"
-            )
+    async def _send_page(self, _: Request) -> Response:
+        document, policy = page()
+        headers = {"content-security-policy": policy}
+        return Response(document, media_type="text/html", headers=headers)
 
-    def _check_token(self, headers: Mapping[str, str]) -> None:
-        if self._token is None:
-            raise _Refused(403, "cannot change tasks; the monitor was started without a token")
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(
-            given.strip().encode(), self._token.encode()
-        ):
-            refusal = {"www-authenticate": "Bearer"}
-            raise _Refused(401, "the token is missing or not the right one", **refusal)
-
-    async def _state(self, since: float) -> dict[str, Any]:
-        cooperators = self._watch.cooperators()
+    async def _send_state(self, request: Request) -> Response:
+        if self._readers:
+            _check_bearer(request, *self._readers)
+        since = _queried_number(request, "since", float("-inf"))
+        failed = _queried_number(request, "failed", 0)
+        held = _queried_number(request, "held", 0)
+        sort = request.query_params.get("sort", SORTS[0])
+        if sort not in SORTS:
+            raise HTTPException(400, f"sort must be one of {', '.join(SORTS)}")
+        search = request.query_params.get("search", "")
+        watch = self._watch
+        selection = Selection(self._most, sort, search)
+        self._recent.turn()
         pictures = [
-            await picture(name, cooperator, self._numbers, self._most)
-            for name, cooperator in cooperators.items()
+            await picture(name, cooperator, watch.history, self._recent, selection)
+            for name, cooperator in watch.cooperators().items()
         ]
-        lag = self._watch.lag
-        return {
+        state = {
             "now": time.perf_counter(),
             "may_change": self._token is not None,
             "cooperators": pictures,
-            "lag": {"interval": lag.interval, "samples": lag_after(lag, since)},
+            "places": [describe_place(place) for place in self._places],
+            "lag": {"interval": watch.lag.interval, "samples": lag_after(watch.lag, since)},
+            "failures": [
+                describe_failure(failure)
+                for failure in tuple(watch.history.failures)
+                if failure.number > failed
+            ],
+            "stalls": list(describe_stalls(watch.lag, tuple(self._stalls), held)),
         }
+        return JSONResponse(state)
 
-    def _act(self, number: str, action: str) -> dict[str, str]:
-        is_number = number.isascii() and number.isdigit() and len(number) < SHORTEST_TOKEN
-        task = self._numbers.task(int(number)) if is_number else None
+    async def _act(self, action: str, request: Request) -> Response:
+        if self._token is None:
+            raise HTTPException(
+                403, "cannot change tasks; the monitor was started without a token"
+            )
+        _check_bearer(request, self._token)
+        task = self._recent.task(request.path_params["number"])
         if task is None:
-            raise _Refused(404, "the task has ended, or there was none")
+            raise HTTPException(404, "the task has ended, or there was none")
         try:
             getattr(task, action)()
         except SchedulerError as error:
-            raise _Refused(409, str(error)) from None
-        return {"done": action, "name": task.name}
+            raise HTTPException(409, legible(str(error), 500)) from None
+        return JSONResponse({"done": action, "name": legible(task.name)})
 
 
-async def _live(receive: Receive, send: Send) -> None:
-    """Tell a server that there is nothing to be started or ended."""
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
+class _OneHost:
+    """Let of several Host headers none count, and add the headers that all answers have."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request.
+
+        Cancellation: the answer is not complete.
+        """
+        hosts = [name for name, _ in scope.get("headers", ()) if name == b"host"]
+        if len(hosts) > 1:
+            others = [pair for pair in scope["headers"] if pair[0] != b"host"]
+            scope = {**scope, "headers": others}
+
+        async def send_all(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(ALWAYS)
+            await send(message)
+
+        await self._app(scope, receive, send_all)
 
 
-def _check_method(scope: Scope, *methods: str) -> None:
-    if scope["method"] not in methods:
-        allowed = ", ".join(methods)
-        raise _Refused(405, f"the method must be {allowed}", allow=allowed)
+async def _refuse(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 (for the type checker)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
-def _queried_number(scope: Scope, name: str) -> float:
-    text = parse_qs(scope["query_string"].decode("latin-1")).get(name, ["-inf"])[0]
+def _check_token(name: str, token: str | None) -> None:
+    if token is not None and (len(token) < SHORTEST_TOKEN or not token.isascii()):
+        raise ValueError(
+            f"{name} must be at least {SHORTEST_TOKEN} ASCII characters,"
+            f" got {len(token)}; take secrets.token_urlsafe()"
+        )
+
+
+def _check_bearer(request: Request, *tokens: str) -> None:
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    same = [hmac.compare_digest(given.strip().encode(), token.encode()) for token in tokens]
+    if scheme.lower() != "bearer" or not any(same):
+        raise HTTPException(
+            401, "the token is missing or not the right one", {"www-authenticate": "Bearer"}
+        )
+
+
+def _queried_number(request: Request, name: str, default: float) -> float:
+    text = request.query_params.get(name)
     try:
-        return float(text)
+        return default if text is None else float(text)
     except ValueError:
-        raise _Refused(400, f"{name} must be a number, got {text[:40]!r}") from None
-
-
-async def _send_page(send: Send, *, with_body: bool) -> None:
-    document, policy = page()
-    headers = {
-        "content-type": "text/html; charset=utf-8",
-        "content-length": str(len(document)),
-        "content-security-policy": policy,
-    }
-    await _send(send, document if with_body else b"", 200, headers)
-
-
-async def _send_json(
-    send: Send, value: object, status: int = 200, headers: Mapping[str, str] | None = None
-) -> None:
-    body = json.dumps(value).encode()
-    await _send(
-        send,
-        body,
-        status,
-        {
-            "content-type": "application/json",
-            "content-length": str(len(body)),
-            **(headers or {}),
-        },
-    )
-
-
-async def _send(send: Send, body: bytes, status: int, headers: Mapping[str, str]) -> None:
-    always = {
-        "cache-control": "no-store",
-        "referrer-policy": "no-referrer",
-        "x-content-type-options": "nosniff",
-        "x-frame-options": "DENY",
-        "cross-origin-resource-policy": "same-origin",
-    }
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                (name.encode("latin-1"), value.encode("latin-1"))
-                for name, value in {**headers, **always}.items()
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
+        raise HTTPException(
+            400, f"{name} must be a number, got {legible(text, 40)!r}"
+        ) from None

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
+import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from cooperative_aio.monitor._app import Monitor
 
-__all__ = ["serve", "serving"]
+__all__ = ["listen", "serve", "serving"]
+
+logger: Final = logging.getLogger("cooperative_aio")
 
 
 @asynccontextmanager
@@ -23,10 +27,13 @@ async def serve(
 
     Enters and leaves the monitor, too.
 
+    Where the port is taken, as by the same program in another worker process, any that is
+    free is taken in its place, and a warning says which.
+
     Args:
-        monitor: What to serve.
-        host: An address of the loopback interface. Who needs the monitor elsewhere mounts
-            it where requests are authenticated, or forwards the port.
+        monitor: What to serve. It is answered under the name of `host`, too.
+        host: An address of the loopback interface. Where the monitor is needed elsewhere,
+            mount it where requests are authenticated, or forward the port.
         port: Where to listen; 0 for any port that is free.
 
     Yields:
@@ -34,15 +41,42 @@ async def serve(
 
     Raises:
         ValueError: The host is not of the loopback interface.
-        OSError: The port is taken.
+        OSError: There is no such interface here, or no port.
         ModuleNotFoundError: There is no uvicorn: install `cooperative-aio[monitor]`.
 
     Cancellation: ends the server.
     """
     if not _is_loopback(host):
         raise ValueError(f"host must be an address of the loopback interface, got {host!r}")
-    async with monitor, serving(monitor, host, port, lifespan="off") as address:
-        yield address
+    with _listen(host, port) as listening:
+        app = monitor._answering_as(*monitor._hosts, _in_address(host))
+        async with monitor, serving(app, listening, lifespan="off") as address:
+            if listening.getsockname()[1] != port != 0:
+                logger.warning("port %d is taken; this monitor is at %s", port, address)
+            yield address
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return listen(host, port)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE or port == 0:
+            raise
+        return listen(host, 0)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there.
+
+    Raises:
+        OSError: That cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
+
+
+def _in_address(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _is_loopback(host: str) -> bool:
@@ -53,7 +87,7 @@ def _is_loopback(host: str) -> bool:
 
 
 @asynccontextmanager
-async def serving(app: Any, host: str, port: int, *, lifespan: str) -> AsyncIterator[str]:
+async def serving(app: Any, listening: socket.socket, *, lifespan: str) -> AsyncIterator[str]:
     """Serve an ASGI application by uvicorn while the block runs; yield its address.
 
     Cancellation: ends the server.
@@ -68,31 +102,27 @@ async def serving(app: Any, host: str, port: int, *, lifespan: str) -> AsyncIter
             """Capture none."""
             yield
 
-    is_six = ":" in host
-    with socket.socket(socket.AF_INET6 if is_six else socket.AF_INET) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        config = uvicorn.Config(
-            app,
-            lifespan="on" if lifespan == "on" else "off",
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=1,
-        )
-        server = Server(config)
+    config = uvicorn.Config(
+        app,
+        lifespan="on" if lifespan == "on" else "off",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = Server(config)
 
-        async def run() -> None:
-            with contextlib.suppress(SystemExit):  # it has logged what is wrong
-                await server.serve([listening])
+    async def run() -> None:
+        with contextlib.suppress(SystemExit):  # it has logged what is wrong
+            await server.serve([listening])
 
-        task = asyncio.create_task(run())
-        try:
-            while not (server.started or task.done()):  # noqa: ASYNC110 (it tells nobody)
-                await asyncio.sleep(0.01)
-            if task.done():
-                raise RuntimeError(f"cannot serve {app!r}; its lifespan has failed")
-            name = f"[{host}]" if is_six else host
-            yield f"http://{name}:{listening.getsockname()[1]}/"
-        finally:
-            server.should_exit = True
-            await task
+    host, port = listening.getsockname()[:2]
+    task = asyncio.create_task(run())
+    try:
+        while not (server.started or task.done()):  # noqa: ASYNC110 (it tells nobody)
+            await asyncio.sleep(0.01)
+        if task.done():
+            raise RuntimeError(f"cannot serve {app!r}; its lifespan has failed")
+        yield f"http://{_in_address(host)}:{port}/"
+    finally:
+        server.should_exit = True
+        await task

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import inspect
 import random
 from collections.abc import Awaitable, Callable, Generator
@@ -12,7 +11,7 @@ from math import isqrt
 from typing import Any, Final
 
 from cooperative_aio._cooperator import cooperate
-from cooperative_aio.monitor._serve import serving
+from cooperative_aio.monitor._serve import listen, serving
 
 __all__ = ["demo", "load", "run_target"]
 
@@ -25,21 +24,15 @@ def load(name: str) -> Any:
     Raises:
         ValueError: It does not have that form, or there is no such module or attribute.
     """
-    module_name, colon, path = name.partition(":")
-    if not (module_name and colon and path):
-        raise ValueError(f"target must be module:attribute, got {name!r}")
+    from uvicorn.importer import (  # noqa: PLC0415 (an extra)
+        ImportFromStringError,
+        import_from_string,
+    )
+
     try:
-        target: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # it is there, and imports something that is not
-        raise ValueError(f"target must name a module, got {name!r}: {error}") from None
-    for attribute in path.split("."):
-        try:
-            target = getattr(target, attribute)
-        except AttributeError as error:
-            raise ValueError(f"target must name an attribute, got {name!r}: {error}") from None
-    return target
+        return import_from_string(name)
+    except ImportFromStringError as error:
+        raise ValueError(f"target must be module:attribute, got {name!r}: {error}") from None
 
 
 async def run_target(target: Any, host: str, port: int, say: Say) -> None:
@@ -62,9 +55,10 @@ async def run_target(target: Any, host: str, port: int, say: Say) -> None:
     elif _is_aiohttp(target):
         await _serve_aiohttp(target, host, port, say)
     elif callable(target):
-        async with serving(target, host, port, lifespan="on") as address:
-            say(f"the application: {address}")
-            await asyncio.get_running_loop().create_future()
+        with listen(host, port) as listening:
+            async with serving(target, listening, lifespan="on") as address:
+                say(f"the application: {address}")
+                await asyncio.get_running_loop().create_future()
     else:
         raise TypeError(
             "target must be an ASGI application, an aiohttp.web.Application or a coroutine"

@@ -9,6 +9,8 @@ let samples = []; // [when it was due, how late it was], in seconds
 let before = new Map(); // CPU seconds and steps at the last look, by what they are of
 let lookedAt = null; // by the server's clock
 let token = "";
+const stalls = []; // what held the loop, oldest first
+let failed = 0; // the number of the last failure that is known
 
 // Text goes into the page as text only.
 function make(tag, options = {}, ...children) {
@@ -84,6 +86,13 @@ function drawLag(now) {
     add("polygon", { class: "area", points: `${first},${floor} ${points.join(" ")} ${last},${floor}` });
     add("polyline", { class: "curve", points: points.join(" ") });
   }
+  for (const { due, late, holder } of stalls) {
+    if (due < now - SHOWN) continue;
+    add("circle", { class: "spike", cx: x(due), cy: y(late), r: 4 });
+    const title = document.createElementNS(SVG, "title");
+    title.textContent = `${duration(late)}: ${holder}`;
+    parts[parts.length - 1].append(title);
+  }
   plot.setAttribute("viewBox", `0 0 ${width} ${height}`);
   plot.replaceChildren(...parts);
   const lags = shown.map(([, lag]) => lag).sort((a, b) => a - b);
@@ -107,14 +116,19 @@ function sectionOf(name) {
   let section = [...all.children].find((child) => child.dataset.name === name);
   if (!section) {
     const row = make("tr", {}, ...[
-      ["name", "task"], ["state", "state"], ["where", "where"], ["number", "steps"],
-      ["number", "steps/s"], ["number", "CPU"], ["share", "share of the loop"], ["actions", ""],
+      ["name", "task"], ["state", "state"], ["where", "where"], ["number", "age"],
+      ["number", "in the queue"], ["number", "steps"], ["number", "steps/s"], ["number", "CPU"],
+      ["number", "last 10 s"], ["share", "share of the loop"], ["actions", ""],
     ].map(([kind, text]) => make("th", { class: kind, scope: "col", text })));
     section = make("section", {},
       make("h2", { text: name }, make("small")),
       make("dl", { class: "figures" }),
-      make("table", {}, make("thead", {}, row), make("tbody")),
-      make("p", { class: "empty" }));
+      make("table", { class: "tasks" }, make("thead", {}, row), make("tbody")),
+      make("p", { class: "empty" }),
+      make("table", { class: "groups" },
+        make("thead", {}, make("tr", {}, ...["group", "tasks", "ended", "CPU"].map((text, i) =>
+          make("th", { scope: "col", class: i ? "number" : "name", text })))),
+        make("tbody")));
     section.dataset.name = name;
     all.append(section);
   }
@@ -129,15 +143,21 @@ function showCooperator(cooperator, elapsed, mayChange) {
   const steps = rate(`${key} steps`, numbers.steps, elapsed);
   setText(section.querySelector("h2 small"),
     `${cooperator.running ? "running" : "not running"} · ${cooperator.time_slice}`);
-  const longest = numbers.longest_step_task === null
-    ? "–" : `${duration(numbers.longest_step)} · ${numbers.longest_step_task}`;
+  const mean = (seconds) => seconds === null ? "–" : duration(seconds);
+  const step = (seconds, name) => name === null ? "–" : `${duration(seconds)} · ${name}`;
   figures(section.querySelector("dl"), [
     ["ready", whole.format(numbers.ready)], ["paused", whole.format(numbers.paused)],
     ["waiting", whole.format(numbers.waiting)],
+    ...["finished", "failed", "cancelled", "stopped", "refused"].map(
+      (name) => [name, whole.format(numbers[name])]),
+    ["mean duration", mean(numbers.mean_duration)],
+    ["mean time in the queue", mean(numbers.mean_queued)],
     ["share of the loop", share === null ? "–" : percent(share)],
     ["steps/s", steps === null ? "–" : compact.format(steps)],
-    ["CPU", duration(numbers.cpu_time)], ["longest tick", duration(numbers.longest_tick)],
-    ["longest step", longest],
+    ["CPU", duration(numbers.cpu_time)], ["garbage collection", duration(numbers.collector_time)],
+    ["longest tick", duration(numbers.longest_tick)],
+    ["longest step, last minute", step(numbers.recent_longest_step, numbers.recent_longest_step_task)],
+    ["longest step of all", step(numbers.longest_step, numbers.longest_step_task)],
   ]);
   const body = section.querySelector("tbody");
   const rows = new Map([...body.children].map((row) => [row.dataset.number, row]));
@@ -146,26 +166,81 @@ function showCooperator(cooperator, elapsed, mayChange) {
     showTask(row, task, elapsed, mayChange);
     return row;
   });
-  if (wanted.length !== body.children.length || wanted.some((row, i) => row !== body.children[i])) {
+  // While a pointer or the keyboard is in the table, no row moves away from under it.
+  const kept = body.matches(":hover, :focus-within") && wanted.length === body.children.length
+    && wanted.every((row) => row.parentNode === body);
+  if (!kept && (wanted.length !== body.children.length
+    || wanted.some((row, i) => row !== body.children[i]))) {
     body.replaceChildren(...wanted);
   }
   section.querySelector("table").hidden = !wanted.length;
+  showGroups(section.querySelector("table.groups"), cooperator.groups);
   section.querySelector("th.actions").hidden = !mayChange;
-  const hidden = cooperator.count - wanted.length;
+  const hidden = cooperator.found - wanted.length;
   const note = section.querySelector(".empty");
   note.hidden = wanted.length > 0 && hidden <= 0;
-  setText(note, wanted.length ? `and ${whole.format(hidden)} more, which had less CPU time`
-    : "no unfinished task");
+  setText(note, wanted.length ? `and ${whole.format(hidden)} more, further down in this order`
+    : cooperator.count ? `none of ${whole.format(cooperator.count)} unfinished tasks is found`
+      : "no unfinished task");
   return section;
+}
+
+function showGroups(table, groups) {
+  table.hidden = !groups.length;
+  table.lastChild.replaceChildren(...groups.map((group) => make("tr", {},
+    make("td", { class: "name", text: group.name }),
+    ...[whole.format(group.tasks), whole.format(group.ended), duration(group.cpu_time)].map(
+      (text, i) => make("td", { class: "number", "data-unit": ["tasks", "ended", "CPU"][i], text })))));
+}
+
+function showPlaces(places) {
+  byId("places").hidden = !places.length;
+  const count = (value) => value === null ? "–" : whole.format(value);
+  const body = byId("places").querySelector("tbody");
+  body.replaceChildren(...places.map((place) => make("tr", {},
+    make("td", { class: "name", text: place.name }),
+    make("td", { class: "number", text: `${count(place.running)} of ${count(place.limit)}` }),
+    make("td", { class: "number", text: count(place.queued) }),
+    make("td", { class: "number", text: count(place.deaths) }),
+    make("td", { text: place.workers.map(({ pid, busy, memory }) => [
+      `${pid ?? "?"}`, busy ? "busy" : "idle", ...memory === null ? [] : [`${compact.format(memory)}B`],
+    ].join(" ")).join(", ") || "–" }))));
+}
+
+// A note that can be opened, newest first; no more than the server remembers.
+function addNote(place, summary, text) {
+  const note = make("details", {}, make("summary", {}, ...summary), make("pre", { text }));
+  place.hidden = false;
+  place.querySelector("h2, h3").after(note);
+  while (place.querySelectorAll("details").length > 20) place.lastElementChild.remove();
+}
+
+function addNotes(state) {
+  const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString();
+  for (const stall of state.stalls) {
+    stalls.push(stall);
+    const when = clock(Date.now() / 1000 - (state.now - stall.due));
+    addNote(byId("stalls"), [make("time", { text: when }), " ",
+      make("b", { text: duration(stall.late) }), ` ${stall.holder}, `,
+      make("small", { text: stall.place })], stall.stack);
+  }
+  stalls.splice(0, stalls.length - 20);
+  for (const failure of state.failures) {
+    failed = failure.number;
+    addNote(byId("failures"), [make("time", { text: clock(failure.when) }), " ",
+      make("b", { text: failure.task }), ` ${failure.summary} `,
+      make("small", { text: `${failure.cooperator}, after ${whole.format(failure.steps)} steps` })],
+    failure.traceback);
+  }
 }
 
 function makeRow(task) {
   const row = make("tr", {},
-    make("td", { class: "name" }), make("td", { class: "state" }),
+    make("td", { class: "name" }, make("span"), make("small", { class: "key" })),
+    make("td", { class: "state" }),
     make("td", { class: "where" }, make("span"), make("br"), make("small")),
-    make("td", { class: "number", "data-unit": "steps" }),
-    make("td", { class: "number", "data-unit": "steps/s" }),
-    make("td", { class: "number", "data-unit": "CPU" }),
+    ...["old", "in the queue", "steps", "steps/s", "CPU", "in the last 10 s"].map(
+      (unit) => make("td", { class: "number", "data-unit": unit })),
     make("td", { class: "share" }, make("meter", { min: 0, max: 1 }), make("span")),
     make("td", { class: "actions" }));
   row.dataset.number = task.number;
@@ -183,8 +258,12 @@ function makeRow(task) {
 }
 
 function showTask(row, task, elapsed, mayChange) {
-  const [name, state, where, steps, speed, cpu, share, actions] = row.children;
-  setText(name, task.name);
+  const [name, state, where, age, queued, steps, speed, cpu, recent, share, actions] = row.children;
+  setText(name.firstChild, task.name);
+  setText(name.lastChild, task.group === null ? "" : ` ${task.group}`);
+  setText(age, task.age === null ? "–" : duration(task.age));
+  setText(queued, task.queued === null ? "–" : duration(task.queued));
+  setText(recent, task.recent === null ? "–" : duration(task.recent));
   setText(state, task.paused && task.state !== "paused" ? `${task.state}, paused` : task.state);
   state.dataset.state = task.state;
   const inner = task.where[task.where.length - 1];
@@ -228,9 +307,16 @@ async function act(number, action) {
 async function look() {
   let state;
   try {
-    const since = samples.length ? `?since=${samples[samples.length - 1][0]}` : "";
-    const response = await fetch(`state${since}`, { cache: "no-store" });
+    const query = new URLSearchParams({
+      sort: byId("sort").value, search: byId("search").value, failed,
+      held: stalls.length ? stalls[stalls.length - 1].number : 0,
+    });
+    if (samples.length) query.set("since", samples[samples.length - 1][0]);
+    const response = await fetch(`state?${query}`, {
+      cache: "no-store", headers: token ? { Authorization: `Bearer ${token}` } : {},
+    });
     state = await response.json();
+    if (response.status === 401) byId("token").hidden = false;
     if (!response.ok) throw new Error(state.error);
   } catch (error) {
     byId("link").dataset.state = "lost";
@@ -238,21 +324,23 @@ async function look() {
     return;
   }
   const elapsed = lookedAt === null ? null : state.now - lookedAt;
-  if (elapsed !== null && elapsed < 0.05) return; // asked by a button a moment ago
-  if (elapsed !== null && elapsed < 0) samples = []; // another program
+  if (elapsed !== null && elapsed < -5) location.reload(); // another program
+  if (elapsed !== null && elapsed < 0.05) return; // a newer answer was faster, or came just now
   lookedAt = state.now;
   const latest = samples.length ? samples[samples.length - 1][0] : -Infinity;
   samples.push(...state.lag.samples.filter(([when]) => when > latest));
   samples = samples.filter(([when]) => when > state.now - SHOWN - 5);
   const old = before;
+  addNotes(state);
   drawLag(state.now);
+  showPlaces(state.places);
   const sections = new Set(
     state.cooperators.map((one) => showCooperator(one, elapsed, state.may_change)));
   for (const section of [...byId("cooperators").children]) {
     if (!sections.has(section)) section.remove();
   }
   if (old.size > 20000) before = new Map(); // of tasks that have long ended
-  byId("token").hidden = !state.may_change;
+  byId("token").hidden = !state.may_change && !token;
   byId("link").dataset.state = "live";
   setText(byId("link"), "live");
 }
@@ -273,5 +361,7 @@ if (given !== null) {
 const field = byId("token").querySelector("input");
 field.value = token;
 field.addEventListener("input", () => { token = field.value.trim(); });
+byId("choice").addEventListener("submit", (event) => event.preventDefault());
+for (const name of ["search", "sort"]) byId(name).addEventListener("input", look);
 addEventListener("resize", () => { if (lookedAt !== null) drawLag(lookedAt); });
 keepLooking();

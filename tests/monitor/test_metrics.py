@@ -1,13 +1,16 @@
 """Figures carried to Prometheus and to OpenTelemetry, by their real libraries."""
 
 import asyncio
+import dataclasses
 import math
+import reprlib
 import time
 import urllib.request
 
 import pytest
 
 from cooperative_aio import Cooperator, cooperate, get_cooperator
+from cooperative_aio._cooperator import Statistics
 from cooperative_aio._watch import LoopLag, Watch
 
 prometheus_client = pytest.importorskip("prometheus_client")
@@ -224,8 +227,8 @@ async def test_the_lag_is_how_long_the_loop_was_held():
     lag.stop()
     assert max(measured) > 0.1
     assert [late for _, late in lag.samples] == measured
-    assert lag.sum == pytest.approx(sum(measured))
-    assert lag.buckets()[-1] == (math.inf, len(measured))
+    assert lag.histogram.sum == pytest.approx(sum(measured))
+    assert lag.histogram.buckets()[-1] == (math.inf, len(measured))
     before = len(measured)
     await asyncio.sleep(0.05)
     assert len(measured) == before
@@ -235,7 +238,7 @@ async def test_what_is_remembered_of_the_lag_is_bounded():
     lag = LoopLag(0.001, history=3)
     lag.start()
     lag.start()  # once more does no harm
-    while lag.buckets()[-1][1] < 6:
+    while lag.histogram.buckets()[-1][1] < 6:
         await asyncio.sleep(0.001)
     lag.stop()
     lag.stop()
@@ -251,3 +254,169 @@ def test_the_interval_is_a_finite_number_above_zero(interval):
 def test_measuring_needs_a_loop():
     with pytest.raises(RuntimeError, match="no running event loop"):
         LoopLag().start()
+
+
+# What users name is not to blank the rest
+
+SURROGATE = "caf\udce9"
+
+
+def refuse_to_label(task):
+    raise LookupError(f"no label for {task.name}")
+
+
+class Unprintable:
+    def __repr__(self):
+        raise RuntimeError("unprintable")
+
+
+UNPRINTABLE = Unprintable()
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        (lambda _: SURROGATE, "caf\\udce9"),
+        (lambda _: "long " * 100_000, ("long " * 100)[:199] + "\N{HORIZONTAL ELLIPSIS}"),
+        (lambda _: 'a "quote"\n\\', 'a "quote"\n\\'),
+        (refuse_to_label, "(no label)"),
+        (lambda _: None, "(no label)"),
+        (lambda _: 5, "(no label)"),
+        (lambda _: Unprintable(), "(no label)"),
+    ],
+    ids=["surrogate", "long", "quote", "raises", "None", "number", "unprintable"],
+)
+async def test_a_strange_label_blanks_nothing(workshop, label, shown):
+    import prometheus_client.parser  # noqa: PLC0415
+
+    registry = prometheus_client.CollectorRegistry()
+    prometheus_client.Gauge("other", "Of another library.", registry=registry).set(7)
+    async with Collector(registry=registry, label=label):
+        found = await scrape(registry)
+    assert found["other",] == 7
+    assert found["cooperative_aio_labelled_tasks", "workshop", shown] == 4
+    reader = export.InMemoryMetricReader()
+    provider = sdk.MeterProvider([reader])
+    async with Instruments(meter=provider.get_meter("test"), label=label):
+        found = read(reader)
+    assert found["cooperative_aio.labelled.tasks", "workshop", shown] == 4
+    provider.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("label", "warning"),
+    [
+        (refuse_to_label, "label has raised LookupError: no label for search 1; its tasks"),
+        (lambda _: None, "label must return a string, got None; its tasks are counted"),
+    ],
+)
+async def test_a_label_that_does_not_work_is_told_of_once(workshop, label, warning, caplog):
+    registry = prometheus_client.CollectorRegistry()
+    async with Collector(registry=registry, label=label):
+        for _ in range(3):
+            list(registry.collect())
+    [record] = [one for one in caplog.records if one.getMessage().startswith("label ")]
+    assert (record.name, record.levelname) == ("cooperative_aio", "WARNING")
+    assert record.getMessage().startswith(warning)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (SURROGATE, "caf\\udce9"),
+        ("x" * 10**6, "x" * 199 + "\N{HORIZONTAL ELLIPSIS}"),
+        (5, "5"),
+        (UNPRINTABLE, reprlib.repr(UNPRINTABLE)),
+    ],
+    ids=["surrogate", "long", "number", "unprintable"],
+)
+async def test_a_strange_name_of_a_cooperator_blanks_nothing(workshop, name, shown):
+    import prometheus_client.parser  # noqa: PLC0415
+
+    cooperators = [Cooperator(name=name) for _ in range(2)]
+    tasks = [cooperator.cooperate(counted(3)) for cooperator in cooperators]
+    for task in tasks:
+        task.pause()
+    registry = prometheus_client.CollectorRegistry()
+    async with Collector(registry=registry):
+        found = await scrape(registry)
+    assert found["cooperative_aio_tasks", "workshop", "paused"] == 1
+    assert found["cooperative_aio_tasks", shown, "paused"] == 1
+    assert found["cooperative_aio_tasks", f"{shown}-2", "paused"] == 1
+    for task in tasks:
+        task.stop()
+
+
+# What operators miss
+
+
+class Counting(Cooperator):
+    """A Cooperator whose statistics count what has ended, as those of the core will."""
+
+    def statistics(self):
+        counts = {"finished": 1, "failed": 2, "cancelled": 3, "stopped": 4, "refused": 5}
+        return Richer(
+            **{**dataclasses.asdict(super().statistics()), **counts, "collector_time": 0.5}
+        )
+
+
+Richer = dataclasses.make_dataclass(
+    "Richer",
+    list(
+        dict.fromkeys(
+            [field.name for field in dataclasses.fields(Statistics)]
+            + ["finished", "failed", "cancelled", "stopped", "refused", "collector_time"]
+        )
+    ),
+)
+ENDED = {"finished": 1, "failed": 2, "cancelled": 3, "stopped": 4}
+
+
+async def test_what_has_ended_is_counted_for_alerts():
+    import prometheus_client.parser  # noqa: PLC0415
+
+    cooperator = Counting(name="counting")
+    registry = prometheus_client.CollectorRegistry()
+    async with Collector(cooperator, registry=registry):
+        found = await scrape(registry)
+    for state, number in ENDED.items():
+        assert found["cooperative_aio_ended_tasks_total", "counting", state] == number
+    assert found["cooperative_aio_refused_tasks_total", "counting"] == 5
+    assert found["cooperative_aio_collector_seconds_total", "counting"] == 0.5
+    reader = export.InMemoryMetricReader()
+    provider = sdk.MeterProvider([reader])
+    async with Instruments(cooperator, meter=provider.get_meter("test")):
+        found = read(reader)
+    for state, number in ENDED.items():
+        assert found["cooperative_aio.ended_tasks", "counting", state] == number
+    assert found["cooperative_aio.refused_tasks", "counting"] == 5
+    assert found["cooperative_aio.collector_time", "counting"] == 0.5
+    assert found["cooperative_aio.recent_longest_step", "counting"] == 0
+    provider.shutdown()
+
+
+async def test_durations_and_times_in_the_queue_are_histograms():
+    import prometheus_client.parser  # noqa: PLC0415
+
+    cooperator = Cooperator(name="short tasks")
+    registry = prometheus_client.CollectorRegistry()
+    async with Collector(cooperator, registry=registry):
+        await asyncio.gather(*(cooperator.cooperate(counted(3)) for _ in range(5)))
+        never = cooperator.cooperate(counted(3))
+        never.stop()
+        found = await scrape(registry)
+    reader = export.InMemoryMetricReader()
+    provider = sdk.MeterProvider([reader])
+    async with Instruments(cooperator, meter=provider.get_meter("test")):
+        await asyncio.gather(*(cooperator.cooperate(counted(3)) for _ in range(5)))
+        await Cooperator(name="not asked for").cooperate(counted(3))
+        observed = read(reader)
+    assert observed["cooperative_aio.task.duration", "short tasks"].count == 5
+    assert observed["cooperative_aio.task.queued", "short tasks"].count == 5
+    assert ("cooperative_aio.task.queued", "not asked for") not in observed
+    provider.shutdown()
+    assert found["cooperative_aio_task_duration_seconds_count", "short tasks"] == 6
+    assert found["cooperative_aio_task_queued_seconds_count", "short tasks"] == 5
+    assert found["cooperative_aio_task_duration_seconds_bucket", "short tasks", "300.0"] == 6
+    assert found["cooperative_aio_recent_longest_step_seconds", "short tasks"] > 0
+    await asyncio.gather(never, return_exceptions=True)
