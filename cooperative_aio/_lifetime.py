@@ -14,9 +14,10 @@ from typing import Any, Final, Literal, Protocol, Self
 from cooperative_aio import CooperativeTask, Cooperator, get_cooperator
 from cooperative_aio._errors import check_count, check_finite
 
-__all__ = ["TOO_MUCH", "Lifetime", "PlaceToOffload", "Request", "TooSlowError"]
+__all__ = ["Lifetime", "PlaceToOffload", "Request", "TooSlowError"]
 
 TOO_MUCH: Final = "too much is being computed; try again later"
+ENDING: Final = "the server is about to end; try again later"
 CLEAN_UP: Final = 1.0  # seconds for requests to end that were cancelled
 
 Reason = Literal["gone", "shutdown"]
@@ -133,6 +134,11 @@ class Lifetime:
         waiter = self._no_requests
         if not self._requests and waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+    @property
+    def refusal(self) -> str:
+        """Why a request is answered by 503."""
+        return TOO_MUCH if self._timer is None else ENDING
 
     # The start
 

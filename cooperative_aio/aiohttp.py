@@ -51,7 +51,7 @@ from cooperative_aio._json_array import (
     compact,
     text_in_batches,
 )
-from cooperative_aio._lifetime import TOO_MUCH, Lifetime, PlaceToOffload, Request, TooSlowError
+from cooperative_aio._lifetime import Lifetime, PlaceToOffload, Request, TooSlowError
 from cooperative_aio.offload import BatchSource
 
 __all__ = [
@@ -156,7 +156,7 @@ async def _note(request: web.Request, response: web.StreamResponse) -> None:
 
 def _refusal(lifetime: Lifetime) -> web.Response:
     return web.json_response(
-        {"detail": TOO_MUCH}, status=503, headers={"Retry-After": lifetime.retry_after}
+        {"detail": lifetime.refusal}, status=503, headers={"Retry-After": lifetime.retry_after}
     )
 
 

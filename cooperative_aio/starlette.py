@@ -50,7 +50,7 @@ from cooperative_aio._json_array import (
     compact,
     text_in_batches,
 )
-from cooperative_aio._lifetime import TOO_MUCH, Lifetime, PlaceToOffload, Request, TooSlowError
+from cooperative_aio._lifetime import Lifetime, PlaceToOffload, Request, TooSlowError
 from cooperative_aio.offload import BatchSource
 
 __all__ = ["BatchesResponse", "CooperativeMiddleware", "JSONArrayResponse", "while_connected"]
@@ -319,7 +319,7 @@ class CooperativeMiddleware:
             await refuse(send)
 
     async def _refuse(self, send: Send) -> None:
-        body = json.dumps({"detail": TOO_MUCH}).encode()
+        body = json.dumps({"detail": self._lifetime.refusal}).encode()
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
@@ -329,7 +329,7 @@ class CooperativeMiddleware:
         await send({"type": "http.response.body", "body": body})
 
     async def _close(self, send: Send) -> None:
-        await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": TOO_MUCH})
+        await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": self._lifetime.refusal})
 
 
 def _is_last(message: Message) -> bool:
