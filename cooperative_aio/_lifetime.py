@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Final, Literal, Protocol, Self
 
 from cooperative_aio import CooperativeTask, Cooperator, get_cooperator
 from cooperative_aio._errors import check_count, check_finite
 
-__all__ = ["Lifetime", "PlaceToOffload", "Request", "TooSlowError"]
+__all__ = ["ClientLostError", "Lifetime", "PlaceToOffload", "Request", "sending"]
 
 TOO_MUCH: Final = "too much is being computed; try again later"
 ENDING: Final = "the server is about to end; try again later"
@@ -39,8 +39,27 @@ class PlaceToOffload(Protocol):
     ) -> Any: ...
 
 
-class TooSlowError(Exception):
-    """A client takes nothing for too long."""
+class ClientLostError(Exception):
+    """A client has gone, or takes nothing for too long."""
+
+
+@asynccontextmanager
+async def sending(patience: float | None) -> AsyncIterator[None]:
+    """Send something, for so many seconds at most.
+
+    Raises:
+        ClientLostError: The client has gone, or that took too long.
+
+    Cancellation: cancels the sending.
+    """
+    try:
+        async with asyncio.timeout(patience):
+            yield
+    except TimeoutError:
+        logger.info("gave up on a client that took nothing for %g seconds", patience)
+        raise ClientLostError from None
+    except OSError:
+        raise ClientLostError from None
 
 
 class Request:
@@ -257,7 +276,7 @@ class Lifetime:
         timer = self._timer
         assert timer is not None  # noqa: S101
         try:
-            with contextlib.suppress(TimeoutError):
+            with suppress(TimeoutError):
                 async with asyncio.timeout_at(timer.when()):
                     await self._until_no_request()
                     while tasks := self._tasks():

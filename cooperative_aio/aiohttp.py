@@ -25,7 +25,6 @@ Needs `cooperative-aio[aiohttp]`.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -51,7 +50,13 @@ from cooperative_aio._json_array import (
     compact,
     text_in_batches,
 )
-from cooperative_aio._lifetime import Lifetime, PlaceToOffload, Request, TooSlowError
+from cooperative_aio._lifetime import (
+    ClientLostError,
+    Lifetime,
+    PlaceToOffload,
+    Request,
+    sending,
+)
 from cooperative_aio.offload import BatchSource
 
 __all__ = [
@@ -68,9 +73,6 @@ PLACE: Final[web.AppKey[Any]] = web.AppKey("PLACE", object)
 
 BEGUN: Final = "cooperative_aio.begun"  # under which a request has its prepared response
 ATTENTION: Final = 0.1  # seconds between two looks at whether the clients are still there
-
-logger: Final = logging.getLogger("cooperative_aio")
-
 
 # The application
 
@@ -349,19 +351,12 @@ async def _send(
         await response.prepare(request)
         try:
             for piece in first:
-                await _write(response, piece, patience)
+                async with sending(patience):
+                    await response.write(piece)
             async for piece in made:
-                await _write(response, piece, patience)
-        except TooSlowError:
-            logger.info("gave up on a client that takes too long")
+                async with sending(patience):
+                    await response.write(piece)
+        except ClientLostError:
             if request.transport is not None:
                 request.transport.abort()
     return response
-
-
-async def _write(response: web.StreamResponse, piece: bytes, patience: float | None) -> None:
-    try:
-        async with asyncio.timeout(patience):
-            await response.write(piece)
-    except TimeoutError:
-        raise TooSlowError from None

@@ -26,10 +26,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Final
 
 from starlette.background import BackgroundTask
@@ -50,7 +49,13 @@ from cooperative_aio._json_array import (
     compact,
     text_in_batches,
 )
-from cooperative_aio._lifetime import Lifetime, PlaceToOffload, Request, TooSlowError
+from cooperative_aio._lifetime import (
+    ClientLostError,
+    Lifetime,
+    PlaceToOffload,
+    Request,
+    sending,
+)
 from cooperative_aio.offload import BatchSource
 
 __all__ = ["BatchesResponse", "CooperativeMiddleware", "JSONArrayResponse", "while_connected"]
@@ -58,9 +63,6 @@ __all__ = ["BatchesResponse", "CooperativeMiddleware", "JSONArrayResponse", "whi
 CLIENT_CLOSED_REQUEST: Final = 499  # what servers log; nobody is there to read it
 TRY_AGAIN_LATER: Final = 1013  # of a WebSocket
 ATTENTION: Final = 0.05  # seconds after which it is looked whether a client is still there
-
-logger: Final = logging.getLogger("cooperative_aio")
-
 
 # Ending, when the client goes away
 
@@ -199,14 +201,15 @@ async def while_connected(connection: HTTPConnection) -> AsyncIterator[None]:
 class CooperativeMiddleware:
     """Own what an application computes with, and end its work when nobody wants it.
 
-    Add it last, so that it is outside of other middleware: `app.add_middleware(
-    CooperativeMiddleware)` in Starlette and FastAPI, `app = CooperativeMiddleware(app)`
-    for any other ASGI application. It does this:
+    In Starlette and FastAPI use `app.add_middleware(CooperativeMiddleware)`, as the last of
+    them, so that it is outside of the others; for any other ASGI application
+    `app = CooperativeMiddleware(app)`. It does this:
 
     * A client that goes away: the code that answers its request is cancelled.
     * `request.state.cooperator` is a Cooperator, and `request.state.place` a place to offload
       to, both from the application's start to its end.
-    * SchedulerFull, and SchedulerStopped: the answer is 503, with `Retry-After`.
+    * SchedulerFull, and SchedulerStopped: the answer is 503, with `Retry-After`, unless the
+      application itself has an answer.
     * The end, on any server: requests, streams and tasks may go on for `grace` seconds after
       SIGTERM or SIGINT; then requests and tasks are cancelled, their generators are closed,
       and the server ends.
@@ -259,7 +262,12 @@ class CooperativeMiddleware:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 began = True
-                await self._lifetime.start()
+                try:
+                    await self._lifetime.start()
+                except Exception as error:
+                    # Servers take an application that only raises for one without a life.
+                    await send({"type": "lifespan.startup.failed", "message": repr(error)})
+                    raise
                 self._show(scope)
             else:
                 await self._lifetime.end()
@@ -329,7 +337,13 @@ class CooperativeMiddleware:
         await send({"type": "http.response.body", "body": body})
 
     async def _close(self, send: Send) -> None:
-        await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": self._lifetime.refusal})
+        await send(
+            {
+                "type": "websocket.close",
+                "code": TRY_AGAIN_LATER,
+                "reason": self._lifetime.refusal,
+            }
+        )
 
 
 def _is_last(message: Message) -> bool:
@@ -376,10 +390,8 @@ class _PiecemealResponse(Response):
         """
         cooperator = self._cooperator or scope.get("state", {}).get("cooperator")
         async with _until_gone(receive), aclosing(self._make(cooperator)) as made:
-            try:
+            with suppress(ClientLostError):
                 await self._send(made, send)
-            except TooSlowError:
-                logger.info("gave up on a client that takes too long")
         if self.background is not None:
             await self.background()
 
@@ -390,19 +402,16 @@ class _PiecemealResponse(Response):
             length = str(sum(map(len, first))).encode()
             headers = [*headers, (b"content-length", length)]
         start = {"type": "http.response.start", "status": self.status_code, "headers": headers}
-        await self._send_in_time(send, start)
+        await self._send_one(send, start)
         for piece in first:
-            await self._send_in_time(send, _body(piece))
+            await self._send_one(send, _body(piece))
         async for piece in made:
-            await self._send_in_time(send, _body(piece))
-        await self._send_in_time(send, {"type": "http.response.body", "body": b""})
+            await self._send_one(send, _body(piece))
+        await self._send_one(send, {"type": "http.response.body", "body": b""})
 
-    async def _send_in_time(self, send: Send, message: Message) -> None:
-        try:
-            async with asyncio.timeout(self._patience):
-                await send(message)
-        except TimeoutError:
-            raise TooSlowError from None
+    async def _send_one(self, send: Send, message: Message) -> None:
+        async with sending(self._patience):
+            await send(message)
 
 
 def _body(piece: bytes) -> Message:

@@ -33,7 +33,9 @@ def sizes(values, seconds, costs=None):
 # How many
 
 
-@pytest.mark.parametrize("kind", [list, tuple, range, iter, deque, lambda each: (n for n in each)])
+@pytest.mark.parametrize(
+    "kind", [list, tuple, range, iter, deque, lambda each: (n for n in each)]
+)
 def test_a_piece_is_twice_as_long_until_it_takes_the_time(kind):
     values = kind(range(40)) if kind is not range else range(40)
     assert sizes(values, 10.0) == [1, 2, 4, 8, 10, 10, 5]
