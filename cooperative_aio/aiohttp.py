@@ -113,6 +113,8 @@ def setup(
         ValueError: A number is out of range.
         RuntimeError: The application has been started already.
     """
+    if app.frozen:
+        raise RuntimeError("cannot set up an application that has started; do it before")
     lifetime = Lifetime(cooperator, place, grace, retry_after)
     clients = _Clients()
 
@@ -325,7 +327,8 @@ async def batches_response(
     )
     response = web.StreamResponse(status=status, headers=headers)
     response.content_type = content_type
-    response.charset = "utf-8"
+    if content_type.startswith("text/"):
+        response.charset = "utf-8"
     return await _send(request, response, made, patience, is_whole=False)
 
 
