@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415 (what is imported depends on which application is asked for)
 """The applications that shutdown.py has servers run, with the modules for servers and without.
 
 All of them have /job, which computes until it is ended, /stream, which sends as long, and

@@ -32,6 +32,8 @@ START = 30.0  # seconds for a server to answer
 LEFT = 3.0  # seconds for a job to end when its client has gone
 KILL = 10.0  # seconds after SIGTERM
 
+GUNICORN = "-m gunicorn _shutdown_apps:app -b 127.0.0.1:{port} --graceful-timeout 3"
+
 # What has to be installed; which application; the command
 SERVERS: dict[str, tuple[str, str, str]] = {
     "uvicorn": (
@@ -53,8 +55,7 @@ SERVERS: dict[str, tuple[str, str, str]] = {
     ),
     "gunicorn, UvicornWorker": (
         *("uvicorn_worker", "fastapi"),
-        "-m gunicorn _shutdown_apps:app -b 127.0.0.1:{port} --graceful-timeout 3"
-        " -k uvicorn_worker.UvicornWorker",
+        f"{GUNICORN} -k uvicorn_worker.UvicornWorker",
     ),
     "hypercorn": (
         *("hypercorn", "fastapi"),
@@ -72,8 +73,7 @@ SERVERS: dict[str, tuple[str, str, str]] = {
     "aiohttp": ("aiohttp", "aiohttp", "shutdown.py --serve --port {port}"),
     "gunicorn, aiohttp": (
         *("gunicorn", "aiohttp"),
-        "-m gunicorn _shutdown_apps:app -b 127.0.0.1:{port} --graceful-timeout 3"
-        " -k aiohttp.GunicornWebWorker",
+        f"{GUNICORN} -k aiohttp.GunicornWebWorker",
     ),
     "Quart on uvicorn": (
         *("quart", "quart"),
@@ -135,7 +135,7 @@ async def until_it_answers(port: int) -> None:
 
 async def read_on(reader: asyncio.StreamReader) -> None:
     with contextlib.suppress(OSError):
-        while await reader.read(2**16):
+        while await reader.read(2**16):  # noqa: ASYNC110 (a client that is no glutton)
             await asyncio.sleep(0.01)
 
 
@@ -146,6 +146,7 @@ class Log:
         self.path = path
 
     def counts(self) -> Counter[str]:
+        """Return how often each has said so."""
         return Counter(self.path.read_text("ascii").split())
 
 
@@ -172,7 +173,7 @@ async def end(server: str, *, with_modules: bool, verbose: bool = False) -> Endi
             start_new_session=True,
         )
         try:
-            return await _end(server, with_modules, process, port, log)
+            return await _end(server, log, process, port, with_modules=with_modules)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -180,7 +181,12 @@ async def end(server: str, *, with_modules: bool, verbose: bool = False) -> Endi
 
 
 async def _end(
-    server: str, with_modules: bool, process: asyncio.subprocess.Process, port: int, log: Log
+    server: str,
+    log: Log,
+    process: asyncio.subprocess.Process,
+    port: int,
+    *,
+    with_modules: bool,
 ) -> Ending:
     await until_it_answers(port)
     _, writer = await ask(port, "/job")
@@ -188,7 +194,7 @@ async def _end(
     writer.transport.abort()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LEFT):
-            while not log.counts()["job"]:
+            while not log.counts()["job"]:  # noqa: ASYNC110 (nor of this)
                 await asyncio.sleep(0.05)
     left = log.counts()
     _, job = await ask(port, "/job")
@@ -241,8 +247,8 @@ def _cell(ending: Ending) -> str:
 
 def serve(port: int) -> None:
     """Run an application of aiohttp by its own server."""
-    from _shutdown_apps import app  # made as the environment says
-    from aiohttp import web
+    from _shutdown_apps import app  # noqa: PLC0415 (made as the environment says)
+    from aiohttp import web  # noqa: PLC0415
 
     web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=3)
 
@@ -254,7 +260,7 @@ async def main(options: argparse.Namespace) -> None:
             print(f"{server}: not installed")
             continue
         for with_modules in (False, True):
-            if with_modules and server in ALONE or (options.only_with and not with_modules):
+            if (with_modules and server in ALONE) or (options.only_with and not with_modules):
                 continue
             try:
                 ending = await end(server, with_modules=with_modules, verbose=options.verbose)

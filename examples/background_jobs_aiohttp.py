@@ -2,7 +2,7 @@ r"""Background jobs in aiohttp: start one, see how far it is, have its result, c
 
     python examples/background_jobs_aiohttp.py
     curl -X POST -H 'X-User: ann' 'http://127.0.0.1:8080/jobs?below=2000000'
-    curl -H 'X-User: ann' http://127.0.0.1:8080/jobs/1                its state, progress, result
+    curl -H 'X-User: ann' http://127.0.0.1:8080/jobs/1    tells how far it is
     curl -X DELETE -H 'X-User: ann' http://127.0.0.1:8080/jobs/1
 
 Needs aiohttp. How it works is told in docs/how-to/background-jobs.md.

@@ -229,13 +229,10 @@ def test_a_generator_is_closed_with_that_of_the_pieces(steps):
     log = []
     values = waiting(log)
     made = pieces(values, list, 100.0)
-    awaitables = []
-    for _ in range(steps):
-        if inspect.iscoroutine(value := next(made)):
-            awaitables.append(value)
+    stepped = [next(made) for _ in range(steps)]
     made.close()
     assert log == (["closed"] if steps else [])
-    for awaitable in awaitables:  # which whoever steps the generator owns by now
+    for awaitable in filter(inspect.iscoroutine, stepped):  # the task's that stepped it
         awaitable.close()
     if steps:
         assert values.gi_frame is None

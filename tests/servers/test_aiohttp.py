@@ -55,6 +55,28 @@ async def asking(address, path):
         yield reader
 
 
+@contextlib.asynccontextmanager
+async def talking(app, path):
+    """Serve an application, and open a WebSocket to it."""
+    async with (
+        serving(app) as (host, port),
+        ClientSession() as session,
+        session.ws_connect(f"http://{host}:{port}{path}") as websocket,
+    ):
+        yield websocket
+
+
+@contextlib.asynccontextmanager
+async def getting(app, path):
+    """Serve an application, and get something from it."""
+    async with (
+        serving(app) as (host, port),
+        ClientSession() as session,
+        session.get(f"http://{host}:{port}{path}") as response,
+    ):
+        yield response
+
+
 # A client that goes away
 
 
@@ -107,16 +129,14 @@ async def test_a_websocket_is_not_cancelled_when_its_client_leaves():
     async def socket(request):
         websocket = web.WebSocketResponse()
         await websocket.prepare(request)
-        async for message in websocket:
-            log.append(message.data)
+        log.append((await websocket.receive()).data)
+        await websocket.receive()
         await asyncio.sleep(0.3)
         log.append("cleaned up")
         return websocket
 
-    async with serving(application(socket)) as (host, port), ClientSession() as session:
-        async with session.ws_connect(f"http://{host}:{port}/socket") as websocket:
-            await websocket.send_str("hello")
-        await until(lambda: len(log) == 2)
+    async with talking(application(socket), "/socket") as websocket:
+        await websocket.send_str("hello")
     assert log == ["hello", "cleaned up"]
 
 
@@ -135,11 +155,9 @@ async def test_progress_on_a_websocket_ends_with_it():
         log.append("left")
         return websocket
 
-    async with serving(application(socket)) as (host, port), ClientSession() as session:
-        async with session.ws_connect(f"http://{host}:{port}/socket") as websocket:
-            await websocket.send_str("is dropped")
-            assert (await websocket.receive()).data == "working"
-        await until(lambda: len(log) == 2)
+    async with talking(application(socket), "/socket") as websocket:
+        await websocket.send_str("is dropped")
+        assert (await websocket.receive()).data == "working"
     assert log == ["left", "closed"]
 
 
@@ -153,11 +171,10 @@ async def test_a_websocket_can_be_read_after_the_progress():
         await websocket.send_str((await websocket.receive()).data)
         return websocket
 
-    async with serving(application(socket)) as (host, port), ClientSession() as session:
-        async with session.ws_connect(f"http://{host}:{port}/socket") as websocket:
-            assert (await websocket.receive()).data == "done"
-            await websocket.send_str("hello")
-            assert (await websocket.receive()).data == "hello"
+    async with talking(application(socket), "/socket") as websocket:
+        assert (await websocket.receive()).data == "done"
+        await websocket.send_str("hello")
+        assert (await websocket.receive()).data == "hello"
 
 
 async def test_a_websocket_that_another_coroutine_reads_is_refused():
@@ -177,9 +194,8 @@ async def test_a_websocket_that_another_coroutine_reads_is_refused():
         await reading
         return websocket
 
-    async with serving(application(socket)) as (host, port), ClientSession() as session:
-        async with session.ws_connect(f"http://{host}:{port}/socket") as websocket:
-            await websocket.receive()
+    async with talking(application(socket), "/socket") as websocket:
+        await websocket.receive()
     assert len(caught) == 1
     assert "receive()" in caught[0]
 
@@ -336,13 +352,12 @@ async def test_an_array_is_sent_in_pieces(streamed, count):
             request, rows, streamed=streamed, status=201, headers={"X-A": "b"}, seconds=1e-6
         )
 
-    async with serving(application(array)) as (host, port), ClientSession() as session:
-        async with session.get(f"http://{host}:{port}/array") as response:
-            assert await response.json() == rows
-            assert response.status == 201
-            assert response.headers["X-A"] == "b"
-            assert response.content_type == "application/json"
-            assert ("Content-Length" in response.headers) is not streamed
+    async with getting(application(array), "/array") as response:
+        assert await response.json() == rows
+        assert response.status == 201
+        assert response.headers["X-A"] == "b"
+        assert response.content_type == "application/json"
+        assert ("Content-Length" in response.headers) is not streamed
 
 
 async def test_text_and_bytes_are_streamed():
@@ -352,13 +367,12 @@ async def test_text_and_bytes_are_streamed():
     async def data(request):
         return await batches_response(request, [b"\xff"] * 3, "image/gif", max_batch_size=1)
 
-    async with serving(application(text, data)) as (host, port), ClientSession() as session:
-        async with session.get(f"http://{host}:{port}/text") as response:
-            assert await response.text() == "é\n" * 2500
-            assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
-        async with session.get(f"http://{host}:{port}/data") as response:
-            assert await response.read() == b"\xff" * 3
-            assert response.headers["Content-Type"] == "image/gif"
+    async with getting(application(text), "/text") as response:
+        assert await response.text() == "é\n" * 2500
+        assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
+    async with getting(application(data), "/data") as response:
+        assert await response.read() == b"\xff" * 3
+        assert response.headers["Content-Type"] == "image/gif"
 
 
 async def test_what_fails_before_the_first_piece_has_a_status_of_its_own():

@@ -59,11 +59,15 @@ def test_a_job_is_started_watched_and_has_a_result(name):
         started = ann.post("/jobs?below=200000")
         assert started.status_code == 202
         path = started.headers["Location"]
-        assert started.json() == {**{"job": 1, "state": "running", "done": 0, "total": 200000}}
+        assert started.json() == {"job": 1, "state": "running", "done": 0, "total": 200000}
         first = until(ann, path, lambda told: told["done"])
         assert 0 < first["done"] < 200000
         assert until(ann, path, lambda told: told["state"] != "running") == {
-            **{"job": 1, "state": "done", "done": 199999, "total": 200000, "result": 17984}
+            "job": 1,
+            "state": "done",
+            "done": 199999,
+            "total": 200000,
+            "result": 17984,
         }
         assert ann.delete(path).json()["state"] == "done"
 

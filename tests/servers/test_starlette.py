@@ -108,8 +108,7 @@ async def test_who_waits_for_the_disconnection_gets_it_and_is_not_cancelled():
     got = []
 
     async def app(scope, receive, send):
-        for _ in range(3):
-            got.append((await receive())["type"])
+        got.extend([(await receive())["type"] for _ in range(3)])
         await asyncio.sleep(10)
         got.append("on its own")
 
