@@ -25,6 +25,7 @@ The modules, each of which imports only from those above it:
 `_calls`           `defer_later`, `react`
 `_grid`            the instants at which a `LoopingCall` is due
 `_looping`         `LoopingCall`
+`_pieces`          `pieces`: a function over many values, as many as fit the time
 `_watch`           how late a loop is, and which Cooperators are on it
 `prometheus`       statistics for Prometheus
 `opentelemetry`    statistics for OpenTelemetry
@@ -32,6 +33,10 @@ The modules, each of which imports only from those above it:
 `tasklet`          event-driven generators that talk by messages
 `testing`          manual schedulers, virtual time, pytest fixtures
 `offload`          the same generators in threads, processes, or a Dask cluster
+`_json_array`      a JSON array in pieces, and text in batches
+`_lifetime`        what an application owns from its start to its end
+`starlette`        these two for Starlette and FastAPI
+`aiohttp`          these two for aiohttp's servers
 ================== ==================================================================
 
 Names are imported from their modules when they are first used, so that the pytest
@@ -74,6 +79,7 @@ if TYPE_CHECKING:
     )
     from cooperative_aio._looping import LoopingCall
     from cooperative_aio._pacing import TimeSlice
+    from cooperative_aio._pieces import pieces
     from cooperative_aio._task import CooperativeTask
 
 __version__ = "0.1.0"
@@ -106,6 +112,7 @@ __all__ = [
     "current_task",
     "defer_later",
     "get_cooperator",
+    "pieces",
     "react",
 ]
 
@@ -125,6 +132,7 @@ _CONTENTS = {
     ),
     "_looping": ("LoopingCall",),
     "_pacing": ("TimeSlice",),
+    "_pieces": ("pieces",),
     "_task": ("CooperativeTask",),
 }
 _HOMES = {name: module for module, names in _CONTENTS.items() for name in names}
