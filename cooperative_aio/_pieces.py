@@ -42,7 +42,7 @@ def pieces(
             yields means the same as in `accumulate`: None is no value, and an awaitable
             is waited on. It is closed when this generator is.
         function: Takes a piece.
-        seconds: How long a step should take: one call, and fetching its values. A value
+        seconds: How many seconds a step should take: one call, and fetching its values. A value
             that takes longer by itself is a piece of its own.
         clock: What steps are timed by, in seconds.
 

@@ -71,7 +71,11 @@ __all__ = [
 COOPERATOR: Final = web.AppKey("COOPERATOR", Cooperator)
 PLACE: Final[web.AppKey[Any]] = web.AppKey("PLACE", object)
 
-BEGUN: Final = "cooperative_aio.begun"  # under which a request has its prepared response
+BEGUN: Final[Any] = (  # under which a request has its prepared response
+    web.RequestKey("BEGUN", web.StreamResponse)
+    if hasattr(web, "RequestKey")
+    else "cooperative_aio.begun"
+)
 ATTENTION: Final = 0.1  # seconds between two looks at whether the clients are still there
 
 # The application
@@ -252,7 +256,7 @@ async def json_array_response(
             library's, without spaces.
         streamed: Send the pieces as they are made; what fails then cuts the answer short.
             Otherwise all are made before the first is sent.
-        seconds: How long making a piece should take; a row is never cut.
+        seconds: How many seconds making a piece should take; a row is never cut.
         status: The status.
         headers: More headers.
         content_type: What it is.

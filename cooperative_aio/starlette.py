@@ -430,7 +430,7 @@ class JSONArrayResponse(_PiecemealResponse):
             library's, as compact as Starlette's.
         streamed: Send the pieces as they are made; what fails then cuts the answer short.
             Otherwise all are made before the first is sent.
-        seconds: How long making a piece should take; a row is never cut.
+        seconds: How many seconds making a piece should take; a row is never cut.
         status_code: The status.
         headers: More headers.
         media_type: In place of `application/json`.
