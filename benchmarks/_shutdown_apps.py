@@ -53,12 +53,23 @@ def fastapi_plain() -> Any:
 
 
 def fastapi() -> Any:
-    from fastapi import FastAPI
+    from fastapi import FastAPI, WebSocket
 
-    from cooperative_aio.starlette import BatchesResponse, CooperativeMiddleware
+    from cooperative_aio.starlette import (
+        BatchesResponse,
+        CooperativeMiddleware,
+        while_connected,
+    )
 
     app = FastAPI()
     app.add_middleware(CooperativeMiddleware, grace=GRACE)
+
+    @app.websocket("/socket")
+    async def tell(websocket: WebSocket) -> None:
+        await websocket.accept()
+        async with while_connected(websocket):
+            await websocket.send_text("begun")
+            await cooperate(endless("socket"))
 
     @app.get("/job")
     async def get_job() -> None:
@@ -174,12 +185,21 @@ def aiohttp_plain() -> Any:
 def aiohttp() -> Any:
     from aiohttp import web
 
-    from cooperative_aio.aiohttp import batches_response, setup
+    from cooperative_aio.aiohttp import batches_response, setup, while_connected
+
+    async def tell(request: web.Request) -> web.WebSocketResponse:
+        websocket = web.WebSocketResponse()
+        await websocket.prepare(request)
+        async with while_connected(websocket):
+            await websocket.send_str("begun")
+            await cooperate(endless("socket"))
+        return websocket
 
     async def get_stream(request: web.Request) -> web.StreamResponse:
         return await batches_response(request, endless("stream"))
 
     app = aiohttp_application(get_stream)
+    app.router.add_get("/socket", tell)
     setup(app, grace=GRACE)
     return app
 

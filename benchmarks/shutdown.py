@@ -28,6 +28,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 START = 30.0  # seconds for a server to answer
 LEFT = 3.0  # seconds for a job to end when its client has gone
 KILL = 10.0  # seconds after SIGTERM
@@ -106,6 +108,7 @@ class Ending:
     job: bool
     stream: bool
     seconds: float | None  # None if it had to be killed
+    socket: bool | None = None  # a WebSocket whose client left; None if there are none
 
 
 def free_port() -> int:
@@ -133,12 +136,6 @@ async def until_it_answers(port: int) -> None:
             await asyncio.sleep(0.1)
 
 
-async def read_on(reader: asyncio.StreamReader) -> None:
-    with contextlib.suppress(OSError):
-        while await reader.read(2**16):  # noqa: ASYNC110 (a client that is no glutton)
-            await asyncio.sleep(0.01)
-
-
 class Log:
     """The file in which generators say that they were closed."""
 
@@ -148,6 +145,32 @@ class Log:
     def counts(self) -> Counter[str]:
         """Return how often each has said so."""
         return Counter(self.path.read_text("ascii").split())
+
+    async def shows(self, name: str) -> bool:
+        """Return when one of that name was closed, or when it should have been."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEFT):
+                while not self.counts()[name]:  # noqa: ASYNC110 (nor of this)
+                    await asyncio.sleep(0.05)
+        return bool(self.counts()[name])
+
+
+async def leave_socket(port: int, log: Log) -> bool | None:
+    """Open a WebSocket, have something computed, and leave; tell whether that has ended."""
+    async with aiohttp.ClientSession() as session:
+        try:
+            async with session.ws_connect(f"http://127.0.0.1:{port}/socket") as websocket:
+                if await websocket.receive_str(timeout=LEFT) != "begun":
+                    return False
+        except aiohttp.WSServerHandshakeError:
+            return None
+    return await log.shows("socket")
+
+
+async def read_on(reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(OSError):
+        while await reader.read(2**16):  # noqa: ASYNC110 (a client that is no glutton)
+            await asyncio.sleep(0.01)
 
 
 async def end(server: str, *, with_modules: bool, verbose: bool = False) -> Ending:
@@ -192,10 +215,8 @@ async def _end(
     _, writer = await ask(port, "/job")
     await asyncio.sleep(0.5)
     writer.transport.abort()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(LEFT):
-            while not log.counts()["job"]:  # noqa: ASYNC110 (nor of this)
-                await asyncio.sleep(0.05)
+    await log.shows("job")
+    socket = await leave_socket(port, log) if with_modules else None
     left = log.counts()
     _, job = await ask(port, "/job")
     reader, stream = await ask(port, "/stream")
@@ -222,6 +243,7 @@ async def _end(
         job=ended["job"] - left["job"] == jobs,
         stream=bool(ended["stream"]),
         seconds=seconds,
+        socket=socket,
     )
 
 
@@ -242,7 +264,8 @@ def _cell(ending: Ending) -> str:
         for done in (ending.job_of_a_client_that_left, ending.job, ending.stream)
     ]
     took = "killed" if ending.seconds is None else f"{ending.seconds:.1f} s"
-    return f"{' / '.join(words)}, {took}"
+    trouble = ", a WebSocket's job goes on" if ending.socket is False else ""
+    return f"{' / '.join(words)}, {took}{trouble}"
 
 
 def serve(port: int) -> None:

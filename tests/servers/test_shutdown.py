@@ -38,6 +38,7 @@ async def test_every_generator_is_closed_in_time(server):
         pytest.skip(HANGS[server])
     ending = await shutdown.end(server, with_modules=True)
     assert ending.job_of_a_client_that_left
+    assert ending.socket is not False
     assert (ending.job, ending.stream) == (True, True)
     assert ending.seconds is not None
     assert ending.seconds < 6  # seconds of which 2 are grace; a busy machine takes more
