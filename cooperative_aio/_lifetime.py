@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, Protocol, Self
 from cooperative_aio import CooperativeTask, Cooperator, get_cooperator
 from cooperative_aio._errors import check_count, check_finite
 
-__all__ = ["ClientLostError", "Lifetime", "PlaceToOffload", "Request", "sending"]
+__all__ = ["Answering", "ClientLostError", "Lifetime", "PlaceToOffload", "sending"]
 
 TOO_MUCH: Final = "too much is being computed; try again later"
 ENDING: Final = "the server is about to end; try again later"
@@ -62,7 +62,7 @@ async def sending(patience: float | None) -> AsyncIterator[None]:
         raise ClientLostError from None
 
 
-class Request:
+class Answering:
     """The code that answers one request: it can be cancelled from elsewhere, quietly."""
 
     def __init__(self, lifetime: Lifetime | None = None) -> None:
@@ -133,7 +133,7 @@ class Lifetime:
         self._make_place = place
         self._entered: PlaceToOffload | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._requests: set[Request] = set()
+        self._requests: set[Answering] = set()
         self._no_requests: asyncio.Future[None] | None = None
         self._ending: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -143,11 +143,11 @@ class Lifetime:
 
     # The requests
 
-    def add(self, request: Request) -> None:
+    def add(self, request: Answering) -> None:
         """Note that a request is under way."""
         self._requests.add(request)
 
-    def discard(self, request: Request) -> None:
+    def discard(self, request: Answering) -> None:
         """Note that it is not any more."""
         self._requests.discard(request)
         waiter = self._no_requests

@@ -51,10 +51,10 @@ from cooperative_aio._json_array import (
     text_in_batches,
 )
 from cooperative_aio._lifetime import (
+    Answering,
     ClientLostError,
     Lifetime,
     PlaceToOffload,
-    Request,
     sending,
 )
 from cooperative_aio.offload import BatchSource
@@ -69,7 +69,10 @@ __all__ = [
 ]
 
 COOPERATOR: Final = web.AppKey("COOPERATOR", Cooperator)
+"""The key of the application's own Cooperator: `request.config_dict[COOPERATOR]`."""
+
 PLACE: Final[web.AppKey[Any]] = web.AppKey("PLACE", object)
+"""The key of the application's place to offload to, or of None."""
 
 BEGUN: Final[Any] = (  # under which a request has its prepared response
     web.RequestKey("BEGUN", web.StreamResponse)
@@ -125,7 +128,7 @@ def setup(
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         await lifetime.serve()
-        async with Request(lifetime) as inside:
+        async with Answering(lifetime) as inside:
             try:
                 with clients.watched(request, inside):
                     return await handler(request)
@@ -172,11 +175,11 @@ class _Clients:
     """The clients whose requests are under way, looked after as long as there are some."""
 
     def __init__(self) -> None:
-        self._requests: dict[Request, web.Request] = {}
+        self._requests: dict[Answering, web.Request] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     @contextmanager
-    def watched(self, request: web.Request, inside: Request) -> Iterator[None]:
+    def watched(self, request: web.Request, inside: Answering) -> Iterator[None]:
         """Cancel what answers a request when its client has gone."""
         self._requests[inside] = request
         if self._timer is None:
@@ -216,7 +219,7 @@ async def while_connected(socket: web.WebSocketResponse) -> AsyncIterator[None]:
             pass
         inside.cancel("gone")
 
-    async with Request() as inside:
+    async with Answering() as inside:
         watching = asyncio.create_task(watch())
         try:
             yield

@@ -50,10 +50,10 @@ from cooperative_aio._json_array import (
     text_in_batches,
 )
 from cooperative_aio._lifetime import (
+    Answering,
     ClientLostError,
     Lifetime,
     PlaceToOffload,
-    Request,
     sending,
 )
 from cooperative_aio.offload import BatchSource
@@ -148,7 +148,7 @@ class _Client:
 
 
 @asynccontextmanager
-async def _until_gone(receive: Receive) -> AsyncIterator[tuple[Request, list[Message]]]:
+async def _until_gone(receive: Receive) -> AsyncIterator[tuple[Answering, list[Message]]]:
     """Cancel what is inside when the client goes away, quietly; yield what tells of that."""
     last: list[Message] = []
 
@@ -160,7 +160,7 @@ async def _until_gone(receive: Receive) -> AsyncIterator[tuple[Request, list[Mes
                 inside.cancel("gone")
                 return
 
-    async with Request() as inside:
+    async with Answering() as inside:
         watching = asyncio.create_task(watch())
         try:
             yield inside, last
@@ -307,7 +307,7 @@ class CooperativeMiddleware:
             await send(message)
 
         client: _Client | None = None
-        async with Request(self._lifetime) as request:
+        async with Answering(self._lifetime) as request:
             if is_http:
                 client = _Client(receive, lambda: request.cancel("gone"))
                 receive = client.receive

@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
@@ -203,6 +204,51 @@ async def test_a_stream_of_starlettes_ends_too():
     call.leave()
     await call.running
     assert log == ["closed"]
+
+
+@on_virtual_time
+@pytest.mark.parametrize("is_outside", [True, False])
+async def test_a_middleware_of_starlettes_beside_this_one_changes_nothing(is_outside):
+    log = []
+
+    class Other(BaseHTTPMiddleware):
+        async def dispatch(self, request, call_next):
+            return await call_next(request)
+
+    async def handler(_):
+        await cooperate(endless(log))
+
+    both = [Middleware(CooperativeMiddleware), Middleware(Other)]
+    call = Call(
+        Starlette(routes=[Route("/", handler)], middleware=both[:: -1 if is_outside else 1])
+    )
+    await asyncio.sleep(1)
+    call.leave()
+    with contextlib.suppress(RuntimeError):  # Other's, that there is no answer
+        await call.running
+    assert log == ["closed"]
+
+
+@on_virtual_time
+async def test_a_request_that_is_ending_is_not_cancelled_again():
+    log = []
+
+    async def handler(_):
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            await asyncio.sleep(3)
+            log.append("cleaned up")
+
+    server = Server(app_of(handler, grace=1.0))
+    await server.start()
+    call = server.call()
+    await asyncio.sleep(1)
+    call.leave()
+    await asyncio.sleep(1)
+    await server.stop()
+    await call.running
+    assert log == ["cleaned up"]
 
 
 @on_virtual_time
@@ -590,6 +636,49 @@ async def test_a_stream_that_does_not_end_is_cut(caplog):
     await call.running
     assert log == ["closed"]
     assert not call.is_complete
+
+
+@on_virtual_time
+async def test_a_task_that_another_ends_is_not_stopped_again(caplog):
+    log = []
+
+    def first(others):
+        try:
+            while True:
+                yield asyncio.sleep(1)
+        finally:
+            others[0].stop()
+
+    async def handler(request):
+        others = []
+        cooperator = request.state.cooperator
+        cooperator.cooperate(first(others))
+        others.append(cooperator.cooperate(endless(log)))
+        return PlainTextResponse("yes")
+
+    server = Server(app_of(handler, grace=1.0))
+    await server.start()
+    await server.call().running
+    await asyncio.sleep(1.5)
+    await server.stop()
+    assert log == ["closed"]
+
+
+@on_virtual_time
+async def test_several_requests_are_waited_for():
+    async def handler(request):
+        await asyncio.sleep(float(request.url.path[1:]))
+        return PlainTextResponse("yes")
+
+    app = Starlette(
+        routes=[Route("/{_}", handler)], middleware=[Middleware(CooperativeMiddleware)]
+    )
+    server = Server(app)
+    await server.start()
+    calls = [server.call(f"/{seconds}") for seconds in (1, 2, 3)]
+    await asyncio.sleep(0.5)
+    await server.stop()
+    assert [call.status for call in calls] == [200] * 3
 
 
 @on_virtual_time
