@@ -7,14 +7,14 @@ import logging
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from types import FrameType, TracebackType
-from typing import Any, Final, Literal, Protocol, Self
+from typing import Any, Final, Literal, Self
 
 from cooperative_aio import CooperativeTask, Cooperator, get_cooperator
 from cooperative_aio._errors import check_count, check_finite
 
-__all__ = ["Answering", "ClientLostError", "Lifetime", "PlaceToOffload", "sending"]
+__all__ = ["Answering", "ClientLostError", "Lifetime", "sending"]
 
 TOO_MUCH: Final = "too much is being computed; try again later"
 ENDING: Final = "the server is about to end; try again later"
@@ -23,20 +23,6 @@ CLEAN_UP: Final = 1.0  # seconds for requests to end that were cancelled
 Reason = Literal["gone", "shutdown"]
 
 logger: Final = logging.getLogger("cooperative_aio")
-
-
-class PlaceToOffload(Protocol):
-    """What `offload.processes()` and its like return: to be entered, and left at the end."""
-
-    async def __aenter__(self) -> Any: ...
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> Any: ...
 
 
 class ClientLostError(Exception):
@@ -114,7 +100,7 @@ class Lifetime:
     def __init__(
         self,
         cooperator: Cooperator | None,
-        place: Callable[[], PlaceToOffload] | None,
+        place: Callable[[], AbstractAsyncContextManager[Any]] | None,
         grace: float,
         retry_after: int,
     ) -> None:
@@ -131,7 +117,7 @@ class Lifetime:
         self.cooperator = cooperator or Cooperator(name="application")
         self.place: Any = None
         self._make_place = place
-        self._entered: PlaceToOffload | None = None
+        self._entered: AbstractAsyncContextManager[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._requests: set[Answering] = set()
         self._no_requests: asyncio.Future[None] | None = None

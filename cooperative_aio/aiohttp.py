@@ -33,7 +33,12 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+)
 from typing import Any, Final
 
 from aiohttp import web
@@ -54,7 +59,6 @@ from cooperative_aio._lifetime import (
     Answering,
     ClientLostError,
     Lifetime,
-    PlaceToOffload,
     sending,
 )
 from cooperative_aio.offload import BatchSource
@@ -88,7 +92,7 @@ def setup(
     app: web.Application,
     cooperator: Cooperator | None = None,
     *,
-    place: Callable[[], PlaceToOffload] | None = None,
+    place: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
     grace: float = 5.0,
     retry_after: int = 5,
 ) -> None:

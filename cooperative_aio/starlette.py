@@ -28,7 +28,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from typing import Any, Final
 
 from starlette.background import BackgroundTask
@@ -53,7 +53,6 @@ from cooperative_aio._lifetime import (
     Answering,
     ClientLostError,
     Lifetime,
-    PlaceToOffload,
     sending,
 )
 from cooperative_aio.offload import BatchSource
@@ -234,7 +233,7 @@ class CooperativeMiddleware:
         app: ASGIApp,
         cooperator: Cooperator | None = None,
         *,
-        place: Callable[[], PlaceToOffload] | None = None,
+        place: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
         grace: float = 5.0,
         retry_after: int = 5,
     ) -> None:

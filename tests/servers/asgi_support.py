@@ -11,12 +11,17 @@ def on_virtual_time(test):
 
     @functools.wraps(test)
     def run(*args, **kwargs):
+        reports = []
+
         async def main():
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda _, context: reports.append(context))
             async with asyncio.timeout(3600):
                 await test(*args, **kwargs)
 
         with asyncio.Runner(debug=True, loop_factory=VirtualLoop) as runner:
             runner.run(main())
+        assert reports == []
 
     return run
 

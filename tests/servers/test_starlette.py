@@ -121,6 +121,23 @@ async def test_who_waits_for_the_disconnection_gets_it_and_is_not_cancelled():
 
 
 @on_virtual_time
+async def test_who_begins_to_wait_late_for_the_disconnection_is_not_cancelled_either():
+    got = []
+
+    async def app(scope, receive, send):
+        await asyncio.sleep(1)
+        got.extend([(await receive())["type"] for _ in range(2)])
+        await asyncio.sleep(10)
+        got.append("on its own")
+
+    call = Call(CooperativeMiddleware(app))
+    await asyncio.sleep(2)
+    call.leave()
+    await call.running
+    assert got == ["http.request", "http.disconnect", "on its own"]
+
+
+@on_virtual_time
 async def test_at_most_one_message_is_read_ahead():
     async def app(scope, receive, send):
         await asyncio.sleep(100)
@@ -772,6 +789,19 @@ async def test_a_signal_begins_the_end_while_the_server_waits_for_requests(caplo
         await call.running
         await server.stop()
         assert signal.getsignal(signal.SIGTERM) is handle
+
+
+@on_virtual_time
+async def test_after_a_signal_an_idle_application_has_nothing_to_end(caplog):
+    own = Cooperator()
+    with handling(signal.SIGTERM, lambda *_: None):
+        server = Server(CooperativeMiddleware(Starlette(), own, grace=1.0))
+        await server.start()
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(2)
+        assert not own.running
+        await server.stop()
+    assert caplog.messages == []
 
 
 @on_virtual_time
