@@ -346,7 +346,8 @@ class CooperativeMiddleware:
 
 
 def _is_last(message: Message) -> bool:
-    return message["type"] == "http.response.body" and not message.get("more_body", False)
+    kinds = {"http.response.body", "http.response.pathsend"}
+    return message["type"] in kinds and not message.get("more_body", False)
 
 
 # Answers

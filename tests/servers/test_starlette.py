@@ -202,6 +202,24 @@ async def test_what_comes_after_the_answer_is_not_ended():
 
 
 @on_virtual_time
+async def test_what_comes_after_a_file_that_the_server_sends_is_not_ended():
+    done = []
+
+    async def app(scope, receive, send):
+        await asyncio.sleep(1)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.pathsend", "path": "/a/file"})
+        await asyncio.sleep(10)
+        done.append("done")
+
+    call = Call(CooperativeMiddleware(app))
+    await asyncio.sleep(2)
+    call.leave()
+    await call.running
+    assert done == ["done"]
+
+
+@on_virtual_time
 async def test_a_stream_of_starlettes_ends_too():
     log = []
 
