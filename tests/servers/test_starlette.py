@@ -761,13 +761,14 @@ async def test_an_end_that_is_cancelled_goes_on():
     server = Server(app_of(handler, grace=2.0))
     await server.start()
     await server.call().running
+    began = asyncio.get_running_loop().time()
     server.to_app.put_nowait({"type": "lifespan.shutdown"})
     await asyncio.sleep(1)
     server.living.cancel()
     with pytest.raises(asyncio.CancelledError):
         await server.living
-    await asyncio.sleep(2)
     assert log == ["closed"]
+    assert asyncio.get_running_loop().time() - began == pytest.approx(2.0, abs=0.01)
 
 
 # Signals
