@@ -93,7 +93,8 @@ class Lifetime:
     Args:
         cooperator: The application's own; None to make one.
         place: Returns a new place to offload to, if there is to be one.
-        grace: Seconds that what is under way may go on when the application is to end.
+        grace: Seconds that what is under way may go on when the application is to end; after
+            SIGINT, which is Ctrl-C, it may not.
         retry_after: Seconds after which a client that was refused may come again.
     """
 
@@ -123,6 +124,7 @@ class Lifetime:
         self._no_requests: asyncio.Future[None] | None = None
         self._ending: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._patience: asyncio.Timeout | None = None  # for what may end by itself
         self._signals: dict[int, tuple[Callable[..., Any], Any]] = {}
         self._signalled = False
         self._has_served = False
@@ -199,7 +201,7 @@ class Lifetime:
     ) -> Callable[[int, FrameType | None], Any]:
         def handle(number: int, frame: FrameType | None) -> None:
             if self._loop is loop and not loop.is_closed():
-                loop.call_soon_threadsafe(self._on_signal)
+                loop.call_soon_threadsafe(self._on_signal, number)
             before(number, frame)
 
         return handle
@@ -212,17 +214,26 @@ class Lifetime:
 
     # The end
 
-    def _on_signal(self) -> None:
+    def _on_signal(self, number: int) -> None:
         self._signalled = True
-        self.begin_to_end()
+        self.begin_to_end(0.0 if number == signal.SIGINT else self.grace)
 
-    def begin_to_end(self) -> None:
-        """Give what is under way `grace` seconds from now."""
-        if self._timer is None and self._loop is not None:
-            self._timer = self._loop.call_later(self.grace, self._cut_short)
+    def begin_to_end(self, grace: float | None = None) -> None:
+        """Give what is under way so many seconds from now, or fewer if that was said before."""
+        if self._loop is None:
+            return
+        grace = self.grace if grace is None else grace
+        deadline = self._loop.time() + grace
+        if self._timer is not None:
+            if deadline >= self._timer.when():
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._cut_short, grace)
+        if self._patience is not None:
+            self._patience.reschedule(deadline)
 
     async def end(self) -> None:
-        """Let what is under way be done, for `grace` seconds; then end it, and leave the place.
+        """Let what is under way be done, for some seconds; then end it, and leave the place.
 
         Cancellation: all that goes on all the same.
         """
@@ -242,12 +253,12 @@ class Lifetime:
             cooperators.add(get_cooperator())
         return [task for cooperator in cooperators for task in cooperator.tasks]
 
-    def _cut_short(self) -> None:
+    def _cut_short(self, grace: float) -> None:
         tasks = self._tasks()
         if tasks or self._requests:
             logger.warning(
                 "ending %d requests and %d tasks, %g seconds after the application was to end",
-                *(len(self._requests), len(tasks), self.grace),
+                *(len(self._requests), len(tasks), grace),
             )
         for request in list(self._requests):
             request.cancel("shutdown")
@@ -259,20 +270,21 @@ class Lifetime:
             await self._no_requests
 
     async def _end(self) -> None:
-        timer = self._timer
-        assert timer is not None  # noqa: S101
+        assert self._timer is not None  # noqa: S101
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(timer.when()):
+                async with asyncio.timeout_at(self._timer.when()) as self._patience:
                     await self._until_no_request()
                     while tasks := self._tasks():
                         await asyncio.wait(tasks)
-            async with asyncio.timeout_at(timer.when() + CLEAN_UP):
+            self._patience = None
+            async with asyncio.timeout_at(self._timer.when() + CLEAN_UP):
                 await self._until_no_request()
         except TimeoutError:
             logger.warning("%d cancelled requests have not ended", len(self._requests))
         finally:
-            timer.cancel()
+            self._patience = None
+            self._timer.cancel()
             for task in self._tasks():
                 if not task.done():  # by what closing another has done
                     task.stop()

@@ -106,8 +106,9 @@ def setup(
     * `request.config_dict[COOPERATOR]` is a Cooperator, and `request.config_dict[PLACE]`
       a place to offload to, from the application's start to its end.
     * SchedulerFull, and SchedulerStopped: the answer is 503, with `Retry-After`.
-    * The end: requests, streams and tasks may go on for `grace` seconds; then requests and
-      tasks are cancelled, their generators are closed, and the server ends.
+    * The end: requests, streams and tasks may go on for `grace` seconds, and not at all
+      after Ctrl-C; then requests are cancelled, tasks are stopped, their generators are
+      closed, and the server ends.
 
     Args:
         app: The application.

@@ -210,8 +210,8 @@ class CooperativeMiddleware:
     * SchedulerFull, and SchedulerStopped: the answer is 503, with `Retry-After`, unless the
       application itself has an answer.
     * The end, on any server: requests, streams and tasks may go on for `grace` seconds after
-      SIGTERM or SIGINT; then requests and tasks are cancelled, their generators are closed,
-      and the server ends.
+      SIGTERM, and not at all after Ctrl-C; then requests are cancelled, tasks are stopped,
+      their generators are closed, and the server ends.
 
     Args:
         app: An ASGI application.

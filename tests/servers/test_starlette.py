@@ -21,6 +21,7 @@ from starlette.routing import Route
 from starlette.websockets import WebSocketDisconnect
 
 from cooperative_aio import Cooperator, SchedulerFull, cooperate, offload
+from cooperative_aio._lifetime import Lifetime
 from cooperative_aio.starlette import (
     BatchesResponse,
     CooperativeMiddleware,
@@ -811,6 +812,35 @@ async def test_a_signal_begins_the_end_while_the_server_waits_for_requests(caplo
 
 
 @on_virtual_time
+@pytest.mark.parametrize("after_sigterm", [True, False])
+async def test_ctrl_c_ends_everything_at_once(caplog, after_sigterm):
+    log = []
+
+    async def handler(request):
+        request.state.cooperator.cooperate(endless(log, "job"))
+        await request.state.cooperator.cooperate(endless(log, "request"))
+
+    with handling(signal.SIGTERM, lambda *_: None), handling(signal.SIGINT, lambda *_: None):
+        server = Server(app_of(handler, grace=100.0))
+        await server.start()
+        call = server.call()
+        await asyncio.sleep(1)
+        if after_sigterm:
+            signal.raise_signal(signal.SIGTERM)
+            server.to_app.put_nowait({"type": "lifespan.shutdown"})
+            await asyncio.sleep(10)
+            assert log == []
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.sleep(0.1)
+        assert sorted(log) == ["job", "request"]
+        assert call.status == 503
+        await (server.living if after_sigterm else server.stop())
+    assert caplog.messages == [
+        "ending 1 requests and 2 tasks, 0 seconds after the application was to end"
+    ]
+
+
+@on_virtual_time
 async def test_after_a_signal_an_idle_application_has_nothing_to_end(caplog):
     own = Cooperator()
     with handling(signal.SIGTERM, lambda *_: None):
@@ -871,6 +901,12 @@ async def test_a_signal_after_the_end_is_the_servers():
         await server.stop()
         ours(signal.SIGTERM, None)
         assert log == ["signal"]
+
+
+def test_a_signal_before_the_start_has_nothing_to_end():
+    lifetime = Lifetime(None, None, 1.0, 5)
+    lifetime.begin_to_end()
+    assert lifetime.refusal == "too much is being computed; try again later"
 
 
 def test_in_another_thread_signals_are_left_alone():
