@@ -123,7 +123,8 @@ class Lifetime:
         self._requests: set[Answering] = set()
         self._no_requests: asyncio.Future[None] | None = None
         self._ending: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadline: float | None = None  # when what is under way is to be ended
+        self._timer: asyncio.Handle | None = None
         self._patience: asyncio.Timeout | None = None  # for what may end by itself
         self._signals: dict[int, tuple[Callable[..., Any], Any]] = {}
         self._signalled = False
@@ -145,7 +146,7 @@ class Lifetime:
     @property
     def refusal(self) -> str:
         """Why a request is answered by 503."""
-        return TOO_MUCH if self._timer is None else ENDING
+        return TOO_MUCH if self._deadline is None else ENDING
 
     # The start
 
@@ -168,7 +169,7 @@ class Lifetime:
         """
         self._loop = loop = asyncio.get_running_loop()
         self._requests.clear()  # of a loop that is over
-        self._timer = self._no_requests = self._ending = None
+        self._deadline = self._timer = self._no_requests = self._ending = None
         self._signalled = self._has_served = False
         self.cooperator.start()
         if self._make_place is not None:
@@ -224,10 +225,11 @@ class Lifetime:
             return
         grace = self.grace if grace is None else grace
         deadline = self._loop.time() + grace
+        if self._deadline is not None and deadline >= self._deadline:
+            return
         if self._timer is not None:
-            if deadline >= self._timer.when():
-                return
             self._timer.cancel()
+        self._deadline = deadline
         self._timer = self._loop.call_at(deadline, self._cut_short, grace)
         if self._patience is not None:
             self._patience.reschedule(deadline)
@@ -270,15 +272,16 @@ class Lifetime:
             await self._no_requests
 
     async def _end(self) -> None:
+        assert self._deadline is not None  # noqa: S101
         assert self._timer is not None  # noqa: S101
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(self._timer.when()) as self._patience:
+                async with asyncio.timeout_at(self._deadline) as self._patience:
                     await self._until_no_request()
                     while tasks := self._tasks():
                         await asyncio.wait(tasks)
             self._patience = None
-            async with asyncio.timeout_at(self._timer.when() + CLEAN_UP):
+            async with asyncio.timeout_at(self._deadline + CLEAN_UP):
                 await self._until_no_request()
         except TimeoutError:
             logger.warning("%d cancelled requests have not ended", len(self._requests))

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 from asgi_support import Call, Server, on_virtual_time
+from core_support import on_both_loops
 from fastapi import FastAPI, WebSocket
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -838,6 +839,31 @@ async def test_ctrl_c_ends_everything_at_once(caplog, after_sigterm):
     assert caplog.messages == [
         "ending 1 requests and 2 tasks, 0 seconds after the application was to end"
     ]
+
+
+@on_both_loops
+async def test_ctrl_c_cancels_what_computes_on_any_loop():
+    ended = []
+
+    def busy():
+        try:
+            while True:
+                yield
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    async def handler(_):
+        await cooperate(busy())
+
+    with handling(signal.SIGINT, lambda *_: None):
+        async with Server(app_of(handler)) as server:
+            call = server.call()
+            await asyncio.sleep(0.1)
+            signal.raise_signal(signal.SIGINT)
+            await call.running
+            assert call.status == 503
+    assert ended == ["cancelled"]
 
 
 @on_virtual_time
