@@ -356,6 +356,8 @@ def _is_last(message: Message) -> bool:
 class _PiecemealResponse(Response):
     """Send a body piece by piece, and close what makes it however this ends."""
 
+    media_type: str | None
+
     def __init__(
         self,
         status_code: int,
@@ -449,7 +451,7 @@ class JSONArrayResponse(_PiecemealResponse):
     the rows is closed.
     """
 
-    media_type = "application/json"
+    media_type: str | None = "application/json"
 
     def __init__(
         self,
@@ -506,7 +508,7 @@ class BatchesResponse(_PiecemealResponse):
     the lines is closed.
     """
 
-    media_type = "text/plain"
+    media_type: str | None = "text/plain"
 
     def __init__(
         self,
