@@ -71,6 +71,15 @@ def wide(session: nox.Session) -> None:
     cover(session, *(session.posargs or WIDE))
 
 
+@nox.session(python=RUNNING, requires=["build"], default=False)
+def servers(session: nox.Session) -> None:
+    """Run every server there is, and show what a client that leaves and SIGTERM do to it."""
+    session.install(wheel(session), *group("all-servers"))
+    session.env["COOPERATIVE_AIO_SERVERS"] = "all"
+    session.run("python", "-P", "-m", "pytest", *(session.posargs or ["tests/servers"]))
+    session.run("python", "benchmarks/shutdown.py")
+
+
 def cover(session: nox.Session, *arguments: str) -> None:
     """Run pytest on the wheel, and write down what is covered."""
     session.install(wheel(session), *group("test"))
@@ -124,7 +133,8 @@ def bench(session: nox.Session) -> None:
     results = Path(session.cache_dir, "bench").resolve()
     shutil.rmtree(results, ignore_errors=True)
     results.mkdir(parents=True)
-    scripts = {*Path("benchmarks").glob("[!_]*.py")} - {Path("benchmarks/charts.py")}
+    others = {"charts.py", "databases.py", "shutdown.py"}  # which need more than Python
+    scripts = {path for path in Path("benchmarks").glob("[!_]*.py") if path.name not in others}
     for script in session.posargs or sorted(map(str, scripts)):
         session.run("python", script, "--json", str(results / f"{Path(script).stem}.json"))
     session.run("python", "benchmarks/charts.py", str(results), str(results))

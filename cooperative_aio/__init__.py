@@ -36,6 +36,7 @@ The modules, each of which imports only from those above it:
 `_legible`         text of users, fit for pages, metrics and logs
 `_observing`       what the core tells those who watch it
 `_history`         failures, durations, groups, longest steps
+`_pieces`          `pieces`: a function over many values, as many as fit the time
 `_watch`           how late a loop is, and which Cooperators are on it
 `_watchdog`        what holds the loop, while it holds it
 `prometheus`       statistics for Prometheus
@@ -44,6 +45,10 @@ The modules, each of which imports only from those above it:
 `tasklet`          event-driven generators that talk by messages
 `testing`          manual schedulers, virtual time, pytest fixtures
 `offload`          the same generators in threads, processes, or a Dask cluster
+`_json_array`      a JSON array in pieces, and text in batches
+`_lifetime`        what an application owns from its start to its end
+`starlette`        these two for Starlette and FastAPI
+`aiohttp`          these two for aiohttp's servers
 ================== ==================================================================
 
 Names are imported from their modules when they are first used, so that the pytest
@@ -87,6 +92,7 @@ if TYPE_CHECKING:
     from cooperative_aio._looping import LoopingCall
     from cooperative_aio._pacing import TimeSlice
     from cooperative_aio._quiet_collector import QuietCollector, quiet_collector
+    from cooperative_aio._pieces import pieces
     from cooperative_aio._task import CooperativeTask
 
 __version__ = "0.1.0"
@@ -121,6 +127,7 @@ __all__ = [
     "defer_later",
     "get_cooperator",
     "quiet_collector",
+    "pieces",
     "react",
 ]
 
@@ -141,6 +148,7 @@ _CONTENTS = {
     "_looping": ("LoopingCall",),
     "_pacing": ("TimeSlice",),
     "_quiet_collector": ("QuietCollector", "quiet_collector"),
+    "_pieces": ("pieces",),
     "_task": ("CooperativeTask",),
 }
 _HOMES = {name: module for module, names in _CONTENTS.items() for name in names}

@@ -36,6 +36,7 @@ FILES = "_files"  # where the pages of files are
 ABOUT = {  # the modules that pages of these names are about
     "monitor": f"{PACKAGE}.monitor",
     "offload": f"{PACKAGE}.offload",
+    "servers": f"{PACKAGE}.starlette",
     "tasklet": f"{PACKAGE}.tasklet",
     "tasklets": f"{PACKAGE}.tasklet",
     "test-without-sleeping": f"{PACKAGE}.testing",

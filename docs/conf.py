@@ -16,7 +16,10 @@ version = release = cooperative_aio.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "_site"]
 exclude_patterns = ["_build"]
 nitpicky = True  # what a signature names is on some page, if it is of this package
-nitpick_ignore_regex = [("py:.*", r"(?!cooperative_aio\b).*")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!cooperative_aio\b).*"),
+    ("py:class", r"cooperative_aio\._json_array\.TaskOptions"),  # described by `**options`
+]
 
 # Markdown
 myst_heading_anchors = 4

@@ -4,7 +4,7 @@
     curl 'http://127.0.0.1:8080/primes?below=1000000'      takes seconds
     curl 'http://127.0.0.1:8080/ping'                      is answered at once, meanwhile
 
-Needs aiohttp. When a client goes away, its computing ends: see `handler_cancellation`.
+Needs aiohttp. When a client goes away, or the server is to end, the computing ends as well.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from math import isqrt
 from aiohttp import web
 
 from cooperative_aio import batch_accumulate
+from cooperative_aio.aiohttp import setup
 
 LARGEST = 5_000_000
 
@@ -58,6 +59,7 @@ def make_app() -> web.Application:
     app = web.Application()
     app.router.add_get("/primes", get_primes)
     app.router.add_get("/ping", get_ping)
+    setup(app)  # ends the work of a client that goes away
     return app
 
 
@@ -67,8 +69,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
     options = parser.parse_args()
-    # Without handler_cancellation, aiohttp lets the handler of a client that is gone go on.
-    web.run_app(make_app(), host=options.host, port=options.port, handler_cancellation=True)
+    web.run_app(make_app(), host=options.host, port=options.port)
 
 
 if __name__ == "__main__":

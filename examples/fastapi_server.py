@@ -4,27 +4,26 @@
     curl 'http://127.0.0.1:8000/primes?below=1000000'      takes seconds
     curl 'http://127.0.0.1:8000/ping'                      is answered at once, meanwhile
 
-Needs fastapi and uvicorn. When a client goes away, its computing ends: see
-`while_connected`, since Starlette does not do that by itself.
+Needs fastapi and uvicorn. When a client goes away, or the server is to end, the computing
+ends as well.
 """
 
 import argparse
-import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from math import isqrt
 from typing import Annotated
 
 import uvicorn
-from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi import FastAPI, Query
 from pydantic import BaseModel
 
 from cooperative_aio import batch_accumulate
+from cooperative_aio.starlette import CooperativeMiddleware
 
 LARGEST = 5_000_000
-CLIENT_CLOSED_REQUEST = 499  # what servers log; nobody is there to read it
 
 app = FastAPI()
+app.add_middleware(CooperativeMiddleware)  # ends the work of a client that goes away
 
 
 class Primes(BaseModel):
@@ -41,40 +40,12 @@ def primes(below: int) -> Iterator[int | None]:
         yield number if is_prime else None
 
 
-@asynccontextmanager
-async def while_connected(request: Request) -> AsyncIterator[None]:
-    """Cancel what is inside when the client goes away.
-
-    The body of the request must have been read before, or be of no interest.
-
-    Raises:
-        HTTPException: The client has gone away.
-    """
-
-    async def watch(scope: asyncio.Timeout) -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        scope.reschedule(asyncio.get_running_loop().time())
-
-    async with asyncio.timeout(None) as scope:  # no exception group comes of that
-        watching = asyncio.create_task(watch(scope))
-        try:
-            yield
-        except asyncio.CancelledError:
-            if scope.expired():
-                raise HTTPException(CLIENT_CLOSED_REQUEST) from None
-            raise
-        finally:
-            watching.cancel()
-
-
 @app.get("/primes")
 async def get_primes(
-    request: Request, below: Annotated[int, Query(ge=2, le=LARGEST)]
+    below: Annotated[int, Query(ge=2, le=LARGEST)],
 ) -> Primes:
     """Count the primes below a number, and tell the largest."""
-    async with while_connected(request):
-        found = await batch_accumulate(1000, primes(below), name=f"primes below {below}")
+    found = await batch_accumulate(1000, primes(below), name=f"primes below {below}")
     return Primes(count=len(found), largest=found[-1] if found else None)
 
 

@@ -3,6 +3,7 @@ r"""Stream exports and fold sums in an aiohttp server that stays responsive.
     python examples/streaming_aiohttp.py
     curl 'http://127.0.0.1:8080/export.csv?rows=1000000' | head     ends the export as well
     curl 'http://127.0.0.1:8080/export.ndjson?rows=20&first=100'
+    curl 'http://127.0.0.1:8080/rows.json?rows=200000' | tail -c 99   one array, made in pieces
     curl 'http://127.0.0.1:8080/total?rows=1000000'                 one number, nothing kept
     printf '1\n2\n3\n' | curl --data-binary @- http://127.0.0.1:8080/total
 
@@ -15,13 +16,18 @@ import csv
 import io
 import json
 import logging
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
-from cooperative_aio import Cooperator, SchedulerFull, batches
+from cooperative_aio import Cooperator
+from cooperative_aio.aiohttp import (
+    COOPERATOR,
+    batches_response,
+    json_array_response,
+    setup,
+)
 
 LARGEST = 1_000_000  # rows
 LARGEST_BODY = 1_000_000  # bytes
@@ -29,8 +35,6 @@ MOST_TASKS = 200  # that compute at a time; who comes later is told to come agai
 RETRY_AFTER = 5  # seconds
 PATIENCE = 30.0  # seconds that a client may take for one chunk, either way
 GRACE = 10.0  # seconds for what is under way when the server is to end
-
-COOPERATOR = web.AppKey("COOPERATOR", Cooperator)
 
 logger = logging.getLogger(__name__)
 
@@ -99,47 +103,6 @@ def parse_total(lines: Iterator[bytes]) -> Generator[None, None, int]:
 # The server's side
 
 
-async def stream(
-    request: web.Request, lines: Iterator[str], content_type: str
-) -> web.StreamResponse:
-    """Send lines in chunks, as soon as there are some: a tenth of a second is waited at most.
-
-    Until then what goes wrong still has a status of its own.
-
-    Cancellation: closes the generator of the lines; aiohttp cancels when the client is
-    gone, if it was told to handle that.
-    """
-    response = web.StreamResponse(headers={"Content-Type": content_type})
-    async with batches(1000, lines, request.app[COOPERATOR], max_seconds=0.1) as batched:
-        async for batch in batched:
-            if not response.prepared:
-                await response.prepare(request)
-            try:
-                async with asyncio.timeout(PATIENCE):
-                    await response.write("".join(batch).encode())
-            except TimeoutError:
-                logger.info("gave up on a client that takes too long")
-                if request.transport is not None:
-                    request.transport.abort()
-                return response
-    return response
-
-
-@web.middleware
-async def tell_when_to_come_again(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer 503 when as much is being computed as may be.
-
-    Cancellation: cancels the handler.
-    """
-    try:
-        return await handler(request)
-    except SchedulerFull:
-        raise web.HTTPServiceUnavailable(
-            text="too much is being computed; try again later",
-            headers={"Retry-After": str(RETRY_AFTER)},
-        ) from None
-
-
 def query_number(request: web.Request, name: str, largest: int, default: str = "") -> int:
     """Return what the query asks for.
 
@@ -167,18 +130,25 @@ def queried_table(request: web.Request) -> Generator[dict[str, int]]:
 
 async def get_csv(request: web.Request) -> web.StreamResponse:
     """Stream rows as CSV."""
-    return await stream(request, as_csv(queried_table(request)), "text/csv")
+    lines = as_csv(queried_table(request))
+    return await batches_response(request, lines, "text/csv", patience=PATIENCE)
 
 
 async def get_ndjson(request: web.Request) -> web.StreamResponse:
     """Stream rows as NDJSON, one object a line."""
-    return await stream(request, as_ndjson(queried_table(request)), "application/x-ndjson")
+    lines = as_ndjson(queried_table(request))
+    return await batches_response(request, lines, "application/x-ndjson", patience=PATIENCE)
+
+
+async def get_rows(request: web.Request) -> web.StreamResponse:
+    """Answer with all rows at once, as an array."""
+    return await json_array_response(request, queried_table(request), patience=PATIENCE)
 
 
 async def get_total(request: web.Request) -> web.Response:
     """Fold rows; a client that goes away ends that."""
     folding = total(queried_table(request))
-    task = request.app[COOPERATOR].cooperate(folding, name="total")
+    task = request.config_dict[COOPERATOR].cooperate(folding, name="total")
     return web.json_response({"total": await task})
 
 
@@ -195,7 +165,7 @@ async def post_total(request: web.Request) -> web.Response:
     except TimeoutError:
         reason = f"the body must come within {PATIENCE:g} seconds"
         raise web.HTTPRequestTimeout(text=reason) from None
-    task = request.app[COOPERATOR].cooperate(parse_total(io.BytesIO(body)))
+    task = request.config_dict[COOPERATOR].cooperate(parse_total(io.BytesIO(body)))
     return web.json_response({"total": await task})
 
 
@@ -204,27 +174,17 @@ async def get_ping(_: web.Request) -> web.Response:
     return web.json_response({"ping": "pong"})
 
 
-async def own_cooperator(app: web.Application) -> AsyncIterator[None]:
-    """Own the application's Cooperator; at the end let it finish, for a while."""
-    async with Cooperator(name="exports", max_tasks=MOST_TASKS) as app[COOPERATOR]:
-        yield
-        try:
-            async with asyncio.timeout(GRACE):
-                await app[COOPERATOR].drain()
-        except TimeoutError:
-            logger.warning("stopping %d tasks that have not ended", len(app[COOPERATOR].tasks))
-            app[COOPERATOR].stop()
-
-
 def make_app() -> web.Application:
-    """Put the routes together."""
-    app = web.Application(middlewares=[tell_when_to_come_again], client_max_size=LARGEST_BODY)
-    app.cleanup_ctx.append(own_cooperator)
+    """Put the application together."""
+    app = web.Application(client_max_size=LARGEST_BODY)
     app.router.add_get("/export.csv", get_csv)
     app.router.add_get("/export.ndjson", get_ndjson)
+    app.router.add_get("/rows.json", get_rows)
     app.router.add_get("/total", get_total)
     app.router.add_post("/total", post_total)
     app.router.add_get("/ping", get_ping)
+    cooperator = Cooperator(name="exports", max_tasks=MOST_TASKS)
+    setup(app, cooperator, grace=GRACE, retry_after=RETRY_AFTER)
     return app
 
 
@@ -244,9 +204,7 @@ def main() -> None:
         make_app(),
         host=options.host,
         port=options.port,
-        handler_cancellation=True,  # else the handler of a client that is gone goes on
         keepalive_timeout=15.0,  # seconds; also for a request that is slow to begin
-        shutdown_timeout=GRACE,  # for requests; `own_cooperator` is for the rest
         access_log=None,
     )
 

@@ -106,7 +106,7 @@ def test_the_tests_pass(example):
 @contextlib.asynccontextmanager
 async def serving_aiohttp():
     program = runpy.run_path(str(EXAMPLES / "aiohttp_server.py"))
-    runner = web.AppRunner(program["make_app"](), handler_cancellation=True)
+    runner = web.AppRunner(program["make_app"]())
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

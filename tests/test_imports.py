@@ -39,6 +39,7 @@ PROMISED = {
     "defer_later",
     "get_cooperator",
     "quiet_collector",
+    "pieces",
     "react",
 }
 OF_OTHER_MODULES = {
@@ -130,6 +131,7 @@ def test_importing_the_package_imports_no_extra():
     program = """
 import sys, cooperative_aio
 optional = {"distributed", "dask", "pytest", "twisted", "uvloop", "blinker"}
+optional |= {"aiohttp", "starlette"}
 print(sorted(optional & set(sys.modules)))
 public = [name for name in sys.modules if "cooperative_aio." in name and "._" not in name]
 print(public)

@@ -20,10 +20,12 @@ DOCS = TESTS.parent / "docs"
 PAGES = sorted((DOCS / "reference").glob("*.md"))
 MODULES = [
     "cooperative_aio",
+    "cooperative_aio.aiohttp",
     "cooperative_aio.monitor",
     "cooperative_aio.offload",
     "cooperative_aio.opentelemetry",
     "cooperative_aio.prometheus",
+    "cooperative_aio.starlette",
     "cooperative_aio.tasklet",
     "cooperative_aio.testing",
 ]

@@ -89,7 +89,7 @@ class Example:
     @contextlib.asynccontextmanager
     async def _serving_aiohttp(self):
         app = self.program.make_app()
-        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, **self.options)
+        runner = web.AppRunner(app, access_log=None, **self.options)
         await runner.setup()
         self.cooperators.append(app[self.program.COOPERATOR])
         try:
@@ -102,7 +102,9 @@ class Example:
     async def _serving_uvicorn(self):
         with socket.socket() as listening:
             listening.bind(("127.0.0.1", 0))
-            config = uvicorn.Config(self.program.app, log_level="critical", access_log=False)
+            config = uvicorn.Config(
+                self.program.make_app(), log_level="critical", access_log=False
+            )
             server = uvicorn.Server(config)
             serving = asyncio.create_task(server.serve([listening]))
             try:

@@ -36,7 +36,8 @@ async def test_who_comes_when_there_is_too_much_to_do_is_told_when_to_come_again
     async with example.serving():
         async with example.asking(f"/export.csv?rows={LARGEST}", receive_buffer=4096):
             await until(lambda: example.tables and example.tables[0].made)
-            for path in ("/export.csv?rows=9", "/export.ndjson?rows=9", "/total?rows=9"):
+            for name in ("export.csv", "export.ndjson", "rows.json", "total"):
+                path = f"/{name}?rows=9"
                 async with example.asking(path) as (reader, _):
                     answer = await reader.read()
                 assert answer.startswith(b"HTTP/1.1 503 ")

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import json
 import os
 import sys
 import time
@@ -46,6 +47,15 @@ async def test_an_export_has_every_row_once(kind):
 
 def csv_rows(text):
     return csv.DictReader(io.StringIO(text))
+
+
+@both
+async def test_an_array_has_every_row_once(kind):
+    async with Example(kind).serving() as example:
+        status, text = await example.ask("/rows.json?rows=5000&first=999000")
+        assert status == 200
+        assert json.loads(text) == expected_rows(5000, 999_000)
+        assert await example.ask("/rows.json?rows=0") == (200, "[]")
 
 
 @both
@@ -97,11 +107,11 @@ async def test_a_slow_client_slows_the_generator_down(kind, path):
 
 
 @both
-@pytest.mark.parametrize("path", ["/export.csv", "/export.ndjson", "/total"])
+@pytest.mark.parametrize("path", ["/export.csv", "/export.ndjson", "/rows.json", "/total"])
 async def test_a_client_that_leaves_ends_the_computing_within_a_second(kind, path):
     async with Example(kind).serving() as example:
         async with example.asking(f"{path}?rows={LARGEST}") as (reader, _):
-            if path != "/total":
+            if path.startswith("/export"):
                 await reader.read(1000)
             await until(lambda: example.tables and example.tables[0].made)
         assert await until(lambda: not example.cooperator.tasks) < 1
