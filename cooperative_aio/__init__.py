@@ -9,7 +9,9 @@ The modules, each of which imports only from those above it:
 
 ================== ==================================================================
 `_errors`          every exception, and the checks that arguments go through
+`_host`            what the machine underneath has not got
 `_fairness`        who goes next: the queue that shares time by weight
+`_turns`           how the pacer's turns come about in a browser
 `_pacing`          when to compute: `TimeSlice`, and the one pacer that a loop has
 `_source`          what a task steps: an iterator, which others may share
 `_call_graph`      what asyncio's call graphs need to know of a task

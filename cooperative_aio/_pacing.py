@@ -35,6 +35,7 @@ from weakref import WeakKeyDictionary
 
 from cooperative_aio._errors import check_finite
 from cooperative_aio._fairness import Contender, FairQueue
+from cooperative_aio._turns import LateTurn, late_turns_of
 
 __all__ = ["Lease", "Member", "Pacer", "TimeSlice", "pacer_of"]
 
@@ -185,8 +186,9 @@ class Pacer:
         self.on_shutdown: set[Callable[[], None]] = set()
         self._guard: AsyncGenerator[None, None] | None = None
         self._gauge = _Gauge()
+        self._late_turns = late_turns_of(loop)
         self._queue: FairQueue[Member] = FairQueue()
-        self._handle: asyncio.Handle | None = None  # of the next turn, if there is one
+        self._handle: asyncio.Handle | LateTurn | None = None  # of the next turn
         self._in_turn = False
         self._next: Member | None = None  # who has the next slice
         self._lease: tuple[Lease, Member, float] | None = None  # and when it began
@@ -301,7 +303,10 @@ class Pacer:
     # One turn of the loop: stand back, take a slice, or end a lease
 
     def _schedule(self) -> None:
-        self._handle = self.call_soon(self._turn)
+        if self._late_turns is not None and self._standing_back and self._lease is None:
+            self._handle = self._late_turns.call(self._turn, self.context)
+        else:
+            self._handle = self.call_soon(self._turn)
         self._mark = self.clock()
 
     def _schedule_if_needed(self) -> None:
@@ -392,7 +397,11 @@ class Pacer:
 
     def _stood_back(self, time_slice: TimeSlice, now: float) -> bool:
         """Learn from the turn that has just passed; tell whether it was enough."""
-        if self._gauge.is_quiet(now - self._mark, now):
+        if self._late_turns is not None:
+            if self._late_turns.quiet:
+                self._in_vain = False
+                return True
+        elif self._gauge.is_quiet(now - self._mark, now):
             self._quiet_turns += 1
         else:
             self._disturbed = True

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, Final, Self
 
 from cooperative_aio._errors import check_count
+from cooperative_aio._host import check_host_has
 from cooperative_aio.offload._failures import WorkerDied
 from cooperative_aio.offload._pickling import dump_call, load_error, load_values
 from cooperative_aio.offload._places import StreamingPlace
@@ -236,10 +237,12 @@ def dask(
         A place, which is an asynchronous context manager.
 
     Raises:
+        NotImplementedError: This is a browser.
         ImportError: `distributed` is not installed.
         TypeError: An argument is not a number, or the client is not asynchronous.
         ValueError: An argument is too small.
     """
+    check_host_has("threads", "use Dask", "cooperate() with the generators")
     if workers is not None:
         check_count("workers", workers)
     return Dask(cluster, workers, prefetch, grace)

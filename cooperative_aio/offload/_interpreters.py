@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from multiprocessing import spawn
 from typing import Any
 
+from cooperative_aio._host import check_host_has
 from cooperative_aio.offload._worker import attach_interpreter
 from cooperative_aio.offload._workers import Worker, WorkerPlace, count_workers
 
@@ -78,10 +79,16 @@ def interpreters(
         A place, which is an asynchronous context manager.
 
     Raises:
-        NotImplementedError: This Python has no InterpreterPoolExecutor.
+        NotImplementedError: This Python has no InterpreterPoolExecutor, or is in a
+            browser.
         TypeError: An argument is not a number.
         ValueError: An argument is too small.
     """
+    check_host_has(
+        "threads",
+        "run generators in interpreters",
+        "cooperate() with them",
+    )
     workers = count_workers(workers)
     _pool_class()
     return Interpreters(f"interpreters({workers})", workers, prefetch, grace)

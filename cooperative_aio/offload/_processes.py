@@ -7,6 +7,7 @@ import multiprocessing
 import socket
 from concurrent.futures import Executor, ProcessPoolExecutor
 
+from cooperative_aio._host import check_host_has
 from cooperative_aio.offload._worker import attach_process
 from cooperative_aio.offload._workers import Worker, WorkerPlace, count_workers
 
@@ -65,9 +66,15 @@ def processes(
         A place, which is an asynchronous context manager.
 
     Raises:
+        NotImplementedError: This is a browser.
         TypeError: An argument is not a number.
         ValueError: An argument is too small, or too large.
     """
+    check_host_has(
+        "processes",
+        "run generators in processes",
+        "cooperate() with them",
+    )
     workers = count_workers(workers)
     _check_nice(nice)
     return Processes(f"processes({workers})", workers, nice, prefetch, grace)
