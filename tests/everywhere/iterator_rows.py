@@ -13,6 +13,8 @@ import random
 import re
 import sqlite3
 import zlib
+from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from cooperative_aio import accumulate, cooperate
+from cooperative_aio import Cooperator, accumulate, get_cooperator
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -29,9 +31,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 class Row:
     """What is compared, made of `size` items."""
 
-    block: Any  # called, gives the result at once
-    pieces: Any  # called, gives a coroutine of the same result
+    block: Callable[[], Any]  # gives the result at once
+    pieces: Callable[[], Any]  # gives a coroutine of the same in pieces
     steps: int  # at least
+    finish: Callable[[Any], Any] = list  # makes the result of the pieces
 
 
 def recipes():
@@ -48,8 +51,16 @@ def recipes():
 have = recipes()
 
 
-async def collect(iterator):
-    return list(await accumulate(iterator))
+using: ContextVar[Cooperator | None] = ContextVar("using", default=None)
+"""What to run the pieces on, if not on the loop's own."""
+
+
+def collect(iterator):
+    return accumulate(iterator, using.get())
+
+
+def work(generator):
+    return (using.get() or get_cooperator()).cooperate(generator).join()
 
 
 def records(size):
@@ -65,11 +76,12 @@ def jinja2(size, folder):
     row = "<tr><td>{{ r.name|e }}</td><td>{{ r.price }}</td></tr>"
     text = f"<table>{{% for r in rows %}}{row}\n{{% endfor %}}</table>"
     template, rows = library.Environment(autoescape=True).from_string(text), records(size)
-
-    async def pieces():
-        return "".join(await accumulate(have.render(template, rows=rows)))
-
-    return Row(lambda: template.render(rows=rows), pieces, size)
+    return Row(
+        lambda: template.render(rows=rows),
+        lambda: collect(have.render(template, rows=rows)),
+        size,
+        "".join,
+    )
 
 
 def ijson(size, folder):
@@ -139,13 +151,14 @@ def openpyxl_writing(size, folder):
     def block():
         for _ in have.write_sheet(folder / "block.xlsx", rows):
             pass
-        return read(folder / "block.xlsx") if size < LARGE else None
+        return size < LARGE and read(folder / "block.xlsx")
 
-    async def pieces():
-        await cooperate(have.write_sheet(folder / "pieces.xlsx", rows))
-        return read(folder / "pieces.xlsx") if size < LARGE else None
-
-    return Row(block, pieces, size)
+    return Row(
+        block,
+        lambda: work(have.write_sheet(folder / "pieces.xlsx", rows)),
+        size,
+        lambda _: read(folder / "pieces.xlsx"),
+    )
 
 
 def sqlalchemy(size, folder):
@@ -177,10 +190,9 @@ def sqlalchemy(size, folder):
 
     async def pieces():
         with orm.Session(engine) as session:
-            items = (item for item in have.load_objects(session, query))
-            return as_tuples(await accumulate(items))
+            return await collect(have.load_objects(session, query))
 
-    return Row(block, pieces, size)
+    return Row(block, pieces, size, as_tuples)
 
 
 def sqlite(size, folder):
@@ -190,12 +202,16 @@ def sqlite(size, folder):
     connection.executemany("insert into items values (?, ?, ?)", rows)
     query = "select * from items"
 
-    async def pieces():
-        found = await collect(have.fetch_rows(connection, query))
+    def finish(rows):
         connection.close()
-        return found
+        return list(rows)
 
-    return Row(lambda: connection.execute(query).fetchall(), pieces, size)
+    return Row(
+        lambda: connection.execute(query).fetchall(),
+        lambda: collect(have.fetch_rows(connection, query)),
+        size,
+        finish,
+    )
 
 
 def pandas(size, folder):
@@ -203,11 +219,11 @@ def pandas(size, folder):
     path = folder / "rows.csv"
     library.DataFrame(records(size)).to_csv(path)
 
-    async def pieces():
-        return round(sum(await accumulate(have.sum_chunks(path, "price"))), 6)
-
     return Row(
-        lambda: round(float(library.read_csv(path)["price"].sum()), 6), pieces, size // 1000
+        lambda: round(float(library.read_csv(path)["price"].sum()), 6),
+        lambda: collect(have.sum_chunks(path, "price")),
+        size // 1000,
+        lambda sums: round(sum(sums), 6),
     )
 
 
@@ -215,11 +231,12 @@ def polars(size, folder):
     library = pytest.importorskip("polars")
     frame = library.DataFrame(records(size))
 
-    async def pieces():
-        parts = (part.rows() for part in have.slice_frame(frame))
-        return [row for part in await accumulate(parts) for row in part]
-
-    return Row(frame.rows, pieces, size // 1000)
+    return Row(
+        frame.rows,
+        lambda: collect(part.rows() for part in have.slice_frame(frame)),
+        size // 1000,
+        lambda parts: list(itertools.chain.from_iterable(parts)),
+    )
 
 
 def regular_expressions(size, folder):
@@ -235,10 +252,12 @@ def pillow(size, folder):
     image = image_module.effect_noise((512, max(256, size // 8)), 40)
     blur = filters.MedianFilter(5)
 
-    async def pieces():
-        return (await accumulate(have.filter_image(image, blur))).pop().tobytes()
-
-    return Row(lambda: image.filter(blur).tobytes(), pieces, image.height // 32)
+    return Row(
+        lambda: image.filter(blur).tobytes(),
+        lambda: collect(have.filter_image(image, blur)),
+        image.height // 32,
+        lambda images: images.pop().tobytes(),
+    )
 
 
 def scikit_learn(size, folder):
@@ -257,12 +276,13 @@ def scikit_learn(size, folder):
             pass
         return model.coef_.round(6).tolist()
 
-    async def pieces():
-        model = make()
-        await cooperate(have.train(model, samples, labels, [0, 1]))
-        return model.coef_.round(6).tolist()
-
-    return Row(block, pieces, size // 500)
+    model = make()
+    return Row(
+        block,
+        lambda: work(have.train(model, samples, labels, [0, 1])),
+        size // 500,
+        lambda _: model.coef_.round(6).tolist(),
+    )
 
 
 def tokenizers(size, folder):
@@ -273,11 +293,12 @@ def tokenizers(size, folder):
     trainer = library.trainers.BpeTrainer(vocab_size=200, show_progress=False)
     tokenizer.train_from_iterator([text[:2000]], trainer)
 
-    async def pieces():
-        found = await accumulate(have.encode(tokenizer, text))
-        return list(itertools.chain.from_iterable(found))
-
-    return Row(lambda: tokenizer.encode(text, add_special_tokens=False).ids, pieces, size)
+    return Row(
+        lambda: tokenizer.encode(text, add_special_tokens=False).ids,
+        lambda: collect(have.encode(tokenizer, text)),
+        size,
+        lambda found: list(itertools.chain.from_iterable(found)),
+    )
 
 
 def pydantic(size, folder):
@@ -285,18 +306,20 @@ def pydantic(size, folder):
     model = library.create_model("Item", number=(int, ...), name=(str, ...), price=(float, ...))
     items = records(size)
 
-    async def pieces():
-        return await collect(have.validate(model, items))
-
-    return Row(lambda: library.TypeAdapter(list[model]).validate_python(items), pieces, size)
+    return Row(
+        lambda: library.TypeAdapter(list[model]).validate_python(items),
+        lambda: collect(have.validate(model, items)),
+        size,
+    )
 
 
 def hashing(size, folder):
     blocks = [bytes([number]) * 2**20 for number in range(4)] * max(1, size // 1000)
     return Row(
         lambda: hashlib.sha256(b"".join(blocks)).hexdigest(),
-        lambda: cooperate(have.digest(blocks)).join(),
+        lambda: work(have.digest(blocks)),
         len(blocks),
+        str,
     )
 
 
@@ -307,7 +330,7 @@ def compressing(size, folder):
     def shrink():
         return zlib.compress(b"".join(blocks))
 
-    return Row(shrink, lambda: cooperate(have.compress(blocks)).join(), len(blocks))
+    return Row(shrink, lambda: work(have.compress(blocks)), len(blocks), bytes)
 
 
 LARGE = 5000
