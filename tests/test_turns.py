@@ -14,6 +14,7 @@ import pytest
 from cooperative_aio import Cooperator, TimeSlice
 from cooperative_aio._host import check_host_has
 from cooperative_aio._turns import OVERDUE, LateTurns, _in_browser, late_turns_of
+from cooperative_aio.tasklet import WaitForIdle, run
 from cooperative_aio.testing import virtual_time
 
 SLICE = TimeSlice(0.25, max_wait=1.0)
@@ -219,3 +220,14 @@ def test_what_a_browser_has_not_got_is_refused_by_name(monkeypatch):
     )
     with pytest.raises(NotImplementedError, match=message):
         check_host_has("threads", "run generators in threads", "cooperate() with them")
+
+
+@virtual_time
+async def test_where_no_sleep_is_told_of_a_timer_in_time_is_idleness(monkeypatch):
+    monkeypatch.setattr("cooperative_aio.tasklet._idle.IN_WEBASSEMBLY", True)
+
+    def waiting():
+        yield WaitForIdle()
+        return "idle"
+
+    assert await run(waiting()) == "idle"

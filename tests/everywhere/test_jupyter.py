@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -184,6 +186,34 @@ async def test_a_subshell_reaches_a_job_by_call_soon_threadsafe(own_kernel):
         async with asyncio.timeout(PATIENCE):
             while not (await kernel.run("job")).startswith("<CooperativeTask stopped "):
                 pass
+
+
+TERMINAL = """
+from IPython.core.interactiveshell import InteractiveShell
+
+shell = InteractiveShell.instance()
+shell.run_cell("import asyncio; from cooperative_aio import cooperate")
+print(repr(shell.run_cell("cooperate(iter([1]))").error_in_exec).split(";")[0])
+shell.run_cell("job = cooperate(x for x in range(10**9)); await asyncio.sleep(0.01)")
+shell.run_cell("before = job.steps")
+shell.run_cell("between = job.steps")
+shell.run_cell("await asyncio.sleep(0.01)")
+print(0 < shell.user_ns["before"] == shell.user_ns["between"] < shell.user_ns["job"].steps)
+"""
+
+
+def test_ipython_in_a_terminal_needs_an_await_in_the_cell(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", TERMINAL],
+        env={**os.environ, "IPYTHONDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    refusal, went_on = done.stdout.splitlines()[-2:]
+    assert "without a running event loop" in refusal
+    assert went_on == "True"
 
 
 async def latencies(how):
