@@ -81,9 +81,10 @@ def complaints(rows, *, frames):
 def test_node_runs_what_it_can_and_says_what_it_cannot(furnished):
     found = run_in_node(furnished, "abilities.py")
     check_abilities(found)
-    assert found["cannot"]["asyncio.run"] == (
-        "RuntimeError: WebAssembly stack switching not supported in this JavaScript runtime"
-    )
+    assert found["cannot"]["asyncio.run"] in {
+        "RuntimeError: WebAssembly stack switching not supported in this JavaScript runtime",
+        "nothing",  # it can, from about version 25 on
+    }
 
 
 @needs_node

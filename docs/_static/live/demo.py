@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from cooperative_aio import accumulate
 
-ROUNDS = 60  # until a point counts as one that stays
+ROUNDS = 180  # until a point counts as one that stays
 PIECE = 8  # points in a step
 
 

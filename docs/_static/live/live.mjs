@@ -26,7 +26,7 @@ function paint(row, counts) {
   const bytes = counts.toJs();
   counts.destroy();
   bytes.forEach((count, column) => {
-    const light = count * 4;
+    const light = Math.min(255, count * 6);
     line.data.set([light / 3, light * 0.8, light, 255], 4 * column);
   });
   pen.putImageData(line, 0, row);
