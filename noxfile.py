@@ -84,7 +84,7 @@ def everywhere(session: nox.Session) -> None:
 @nox.session(python=RUNNING, requires=["build"], default=False)
 def browser(session: nox.Session) -> None:
     """Test in Node and Chromium, with Pyodide from npm or from the folder PYODIDE."""
-    session.install(wheel(session), *group("everywhere"))
+    session.install(wheel(session), *group("browser"))
     if "PYODIDE" not in os.environ and shutil.which("npm"):
         folder = session.cache_dir / "npm"
         folder.mkdir(parents=True, exist_ok=True)
