@@ -1,4 +1,7 @@
-"""Jobs that touch the interface: Textual, Qt, NiceGUI. Each example is run and used."""
+"""Jobs that touch the interface. Each example is run, and used as a user would.
+
+They are textual_job, qt_job (by qt_program.py) and nicegui_job.
+"""
 
 import asyncio
 import importlib.util

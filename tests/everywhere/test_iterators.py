@@ -1,4 +1,7 @@
-"""Iterators of other libraries: in pieces they come to the same, and let others go on."""
+"""Iterators of other libraries: in pieces they come to the same, and let others go on.
+
+The functions are those of examples/iterators_you_already_have.py.
+"""
 
 import itertools
 
