@@ -1,6 +1,6 @@
 """Print how soon interfaces answer beside a job.
 
-    python tests/everywhere/interface_numbers.py textual|qasync|QtAsyncio
+    python tests/everywhere/interface_numbers.py textual|qasync|QtAsyncio|nicegui
 
 In milliseconds, the median and the 99th percentile: beside nothing, beside a job that
 `cooperate` runs, and beside one that says `await asyncio.sleep(0)` every 10 ms.
@@ -117,6 +117,24 @@ async def qt():
     await compare(f"Qt by {sys.argv[1]}, a timer of 20 ms", timer)
 
 
+async def nicegui():
+    os.environ.setdefault("PYTEST_CURRENT_TEST", "numbers")  # or it refuses to be simulated
+    from nicegui import ui
+    from nicegui.testing import user_simulation
+
+    async with user_simulation(root=lambda: ui.label("a page")) as user:
+        await user.open("/")
+
+        async def timer():
+            rang = asyncio.get_running_loop().create_future()
+            began = clock()
+            with user:
+                ui.timer(0.02, lambda: rang.set_result(clock()), once=True)
+            return await rang - began - 0.02
+
+        await compare("NiceGUI, a timer of 20 ms", timer)
+
+
 if __name__ == "__main__":
     if sys.argv[1] in {"qasync", "QtAsyncio"}:
         os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -125,4 +143,4 @@ if __name__ == "__main__":
 
         run(sys.argv[1], qt())
     else:
-        asyncio.run(textual())
+        asyncio.run({"textual": textual, "nicegui": nicegui}[sys.argv[1]]())
