@@ -35,6 +35,14 @@ def wheel(session: nox.Session) -> str:
     return str(next(Path(session.cache_dir, "dist").glob("*.whl")))
 
 
+def use_pyodide(session: nox.Session) -> None:
+    """Say where the wheel is, and Pyodide, if it was fetched and nothing else is said."""
+    session.env["COOPERATIVE_AIO_WHEEL"] = wheel(session)
+    fetched = Path(session.cache_dir, "npm", "node_modules", "pyodide")
+    if "PYODIDE" not in os.environ and fetched.exists():
+        session.env["PYODIDE"] = str(fetched.resolve())
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format."""
@@ -90,8 +98,7 @@ def browser(session: nox.Session) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         npm = ("npm", "install", "--no-save", "--prefix", str(folder), PYODIDE)
         session.run(*npm, external=True)
-        session.env["PYODIDE"] = str(folder.resolve() / "node_modules" / "pyodide")
-    session.env["COOPERATIVE_AIO_WHEEL"] = wheel(session)
+    use_pyodide(session)
     session.run("python", "-P", "-m", "pytest", "tests/everywhere/test_browser.py")
 
 
@@ -125,7 +132,7 @@ def lowest(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Make a site of docs, in docs/_build/html; what Sphinx warns of is an error."""
     session.install(wheel(session), *group("docs"))
-    session.env["COOPERATIVE_AIO_WHEEL"] = wheel(session)
+    use_pyodide(session)  # for the live demo: `nox -s browser` fetches it
     site = Path("docs", "_build", "html")
     shutil.rmtree(site, ignore_errors=True)
     session.run("python", "-P", "-m", "sphinx", "-E", "-W", "docs", str(site))
