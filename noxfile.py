@@ -1,5 +1,6 @@
 """Check the project: `nox` does what has to pass, `nox --list` shows the rest."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -15,10 +16,12 @@ RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 # Real servers, browsers, worker processes, a cluster: on one Python, unless asked for.
 WIDE = ["tests/monitor", "tests/servers", "tests/offload"]
 NARROW = [
+    "--ignore=tests/everywhere",
     "--ignore=tests/monitor",
     "--ignore=tests/servers",
     "--ignore-glob=tests/offload/test_offload_[!s]*.py",
 ]
+PYODIDE = "pyodide@314"  # Python 3.14
 PYTHONS = list(dict.fromkeys([*nox.project.python_versions(PROJECT), RUNNING]))
 
 
@@ -30,6 +33,14 @@ def group(name: str) -> tuple[str, ...]:
 def wheel(session: nox.Session) -> str:
     """Return the path of the wheel that the session `build` has made."""
     return str(next(Path(session.cache_dir, "dist").glob("*.whl")))
+
+
+def use_pyodide(session: nox.Session) -> None:
+    """Say where the wheel is, and Pyodide, if it was fetched and nothing else is said."""
+    session.env["COOPERATIVE_AIO_WHEEL"] = wheel(session)
+    fetched = Path(session.cache_dir, "npm", "node_modules", "pyodide")
+    if "PYODIDE" not in os.environ and fetched.exists():
+        session.env["PYODIDE"] = str(fetched.resolve())
 
 
 @nox.session
@@ -80,6 +91,25 @@ def servers(session: nox.Session) -> None:
     session.run("python", "benchmarks/shutdown.py")
 
 
+def everywhere(session: nox.Session) -> None:
+    """Test in the places where asyncio lives, as far as they are installed."""
+    session.install(wheel(session), *group("everywhere"))
+    session.run("python", "-P", "-m", "pytest", *(session.posargs or ["tests/everywhere"]))
+
+
+@nox.session(python=RUNNING, requires=["build"], default=False)
+def browser(session: nox.Session) -> None:
+    """Test in Node and Chromium, with Pyodide from npm or from the folder PYODIDE."""
+    session.install(wheel(session), *group("browser"))
+    if "PYODIDE" not in os.environ and shutil.which("npm"):
+        folder = session.cache_dir / "npm"
+        folder.mkdir(parents=True, exist_ok=True)
+        npm = ("npm", "install", "--no-save", "--prefix", str(folder), PYODIDE)
+        session.run(*npm, external=True)
+    use_pyodide(session)
+    session.run("python", "-P", "-m", "pytest", "tests/everywhere/test_browser.py")
+
+
 def cover(session: nox.Session, *arguments: str) -> None:
     """Run pytest on the wheel, and write down what is covered."""
     session.install(wheel(session), *group("test"))
@@ -120,6 +150,7 @@ def million(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Make a site of docs, in docs/_build/html; what Sphinx warns of is an error."""
     session.install(wheel(session), *group("docs"))
+    use_pyodide(session)  # for the live demo: `nox -s browser` fetches it
     site = Path("docs", "_build", "html")
     shutil.rmtree(site, ignore_errors=True)
     session.run("python", "-P", "-m", "sphinx", "-E", "-W", "docs", str(site))

@@ -10,12 +10,14 @@ The modules, each of which imports only from those above it:
 ================== ==================================================================
 `_checks`          the checks that arguments go through
 `_errors`          every exception
+`_host`            what the machine underneath has not got
 `_states`          what a task may be doing, and what leads from one to another
 `_changes`         one change at a time, whatever interrupts it
 `_fairness`        who goes next: the queue that shares time by weight
 `_futures`         a future that is cancelled with the very error that its work raised
 `_iterators`       what a task steps, which others may share
 `_call_graph`      what asyncio's call graphs need to know of a task
+`_turns`           how the pacer's turns come about in a browser
 `_pacing`          when to compute: `TimeSlice`, and the one pacer that a loop has
 `_loop`            what the package keeps on a loop
 `_sinks`           where the values go of tasks that keep them
@@ -91,8 +93,8 @@ if TYPE_CHECKING:
     )
     from cooperative_aio._looping import LoopingCall
     from cooperative_aio._pacing import TimeSlice
-    from cooperative_aio._quiet_collector import QuietCollector, quiet_collector
     from cooperative_aio._pieces import pieces
+    from cooperative_aio._quiet_collector import QuietCollector, quiet_collector
     from cooperative_aio._task import CooperativeTask
 
 __version__ = "0.1.0"
@@ -126,8 +128,8 @@ __all__ = [
     "current_task",
     "defer_later",
     "get_cooperator",
-    "quiet_collector",
     "pieces",
+    "quiet_collector",
     "react",
 ]
 

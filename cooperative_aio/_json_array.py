@@ -11,7 +11,7 @@ from typing import Any, Final, TypedDict, TypeVar
 from typing_extensions import Unpack
 
 from cooperative_aio import Cooperator, batches
-from cooperative_aio._errors import check_finite
+from cooperative_aio._checks import check_finite
 from cooperative_aio._pieces import pieces
 from cooperative_aio.offload import BatchSource
 

@@ -12,7 +12,7 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Literal, Self
 
 from cooperative_aio import CooperativeTask, Cooperator, get_cooperator
-from cooperative_aio._errors import check_count, check_finite
+from cooperative_aio._checks import check_count, check_finite
 
 __all__ = ["Answering", "ClientLostError", "Lifetime", "sending"]
 

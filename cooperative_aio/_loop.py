@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from cooperative_aio._changes import Changes
 from cooperative_aio._iterators import Sharings
 from cooperative_aio._pacing import Pacer
+from cooperative_aio._turns import LateTurns, late_turns_of
 
 __all__ = ["LoopState", "running_loop", "state_of"]
 
@@ -37,6 +38,7 @@ class LoopState:
         "context",
         "cooperators",
         "deadline",
+        "late_turns",
         "leases",
         "observers",
         "on_shutdown",
@@ -55,6 +57,7 @@ class LoopState:
         # Callbacks of the package run in a context of their own, so that none
         # keeps alive what the context of a passing request refers to.
         self.context: Context = Context()
+        self.late_turns: LateTurns | None = late_turns_of(loop)
         self.pacer: Pacer = Pacer(self)
         self.own: dict[type, Any] = {}  # the loop's own Cooperator: see get_cooperator()
         self.cooperators: WeakSet[Any] = WeakSet()  # that were used here

@@ -24,14 +24,18 @@ The rules:
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import KW_ONLY, dataclass
 from typing import Protocol
 
 from cooperative_aio._changes import Changes
 from cooperative_aio._checks import check_finite
 from cooperative_aio._fairness import FairQueue, Seat
+from cooperative_aio._host import IN_WEBASSEMBLY
+from cooperative_aio._turns import LateTurn, LateTurns
 
 __all__ = ["Lease", "Member", "Pacer", "TimeSlice"]
 
@@ -61,9 +65,9 @@ class TimeSlice:
         ValueError: A value is out of range.
     """
 
-    seconds: float = 0.002
+    seconds: float = 0.005 if IN_WEBASSEMBLY else 0.002
     _: KW_ONLY
-    max_wait: float = 0.01
+    max_wait: float = 0.02 if IN_WEBASSEMBLY else 0.01
     share: float = 1.0
 
     def __post_init__(self) -> None:
@@ -89,7 +93,9 @@ class Loop(Protocol):
 
     changes: Changes
     clock: Callable[[], float]
+    context: Context
     deadline: float  # until when the code that holds the lease may run
+    late_turns: LateTurns | None  # in a browser
 
     def call_soon(self, callback: Callable[..., object], *args: object) -> asyncio.Handle:
         """Have the loop call."""
@@ -187,7 +193,7 @@ class Pacer:
         self._clock = loop.clock
         self.queue: FairQueue[Member] = FairQueue()
         self._gauge = _Gauge()
-        self._handle: asyncio.Handle | None = None  # of the next turn, if there is one
+        self._handle: asyncio.Handle | LateTurn | None = None  # of the next turn
         self._number = 0  # of the turn that is scheduled
         self._in_turn = False
         self._lease: tuple[Lease, Member, float] | None = None  # and when it began
@@ -265,7 +271,12 @@ class Pacer:
 
     def _schedule(self) -> None:
         self._number += 1
-        self._handle = self._loop.call_soon(self._changes.make, self._turn, self._number)
+        late_turns = self._loop.late_turns
+        if late_turns is not None and self._standing_back and self._lease is None:
+            turn = functools.partial(self._changes.make, self._turn, self._number)
+            self._handle = late_turns.call(turn, self._loop.context)
+        else:
+            self._handle = self._loop.call_soon(self._changes.make, self._turn, self._number)
         self._mark = self._clock()
 
     def _schedule_if_needed(self) -> None:
@@ -358,7 +369,12 @@ class Pacer:
 
     def _stood_back(self, time_slice: TimeSlice, now: float) -> bool:
         """Learn from the turn that has just passed; tell whether it was enough."""
-        if self._gauge.is_quiet(now - self._mark, now):
+        late_turns = self._loop.late_turns
+        if late_turns is not None:
+            if late_turns.quiet:
+                self._in_vain = False
+                return True
+        elif self._gauge.is_quiet(now - self._mark, now):
             self._quiet_turns += 1
         else:
             self._disturbed = True

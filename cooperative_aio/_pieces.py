@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from cooperative_aio._errors import check_finite
+from cooperative_aio._checks import check_finite
 
 __all__ = ["pieces"]
 

@@ -40,7 +40,7 @@ from starlette.websockets import WebSocketDisconnect
 from typing_extensions import Unpack
 
 from cooperative_aio import Cooperator, SchedulerFull, SchedulerStopped
-from cooperative_aio._errors import check_count, check_finite
+from cooperative_aio._checks import check_count, check_finite
 from cooperative_aio._json_array import (
     Dumps,
     TaskOptions,

@@ -13,7 +13,7 @@ author = "The cooperative_aio authors"
 copyright = author  # noqa: A001 (Sphinx's name)
 version = release = cooperative_aio.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "_site"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "_live", "_site"]
 exclude_patterns = ["_build"]
 nitpicky = True  # what a signature names is on some page, if it is of this package
 nitpick_ignore_regex = [

@@ -21,7 +21,7 @@ SPECIAL = {
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-QUOTED = re.compile(r"# ((?:examples|tests|benchmarks)/[\w/.]+)\n(.*)", re.DOTALL)
+QUOTED = re.compile(r"# ((?:examples|tests|benchmarks|docs)/[\w/.]+)\n(.*)", re.DOTALL)
 on_every_page = pytest.mark.parametrize(
     "page", PAGES, ids=lambda page: str(page.relative_to(ROOT))
 )

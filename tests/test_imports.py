@@ -47,7 +47,11 @@ OF_OTHER_MODULES = {
     "_looping": {"LoopingCall"},
     "_calls": {"defer_later", "react"},
 }
-ANNOTATIONS = {"Batches", "QuietCollector", "Statistics"}  # what functions return, to annotate with
+ANNOTATIONS = {
+    "Batches",
+    "QuietCollector",
+    "Statistics",
+}  # what functions return, to annotate with
 
 
 def documented():

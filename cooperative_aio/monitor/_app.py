@@ -21,8 +21,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cooperative_aio._checks import check_finite
 from cooperative_aio._cooperator import Cooperator
-from cooperative_aio._errors import SchedulerError, check_finite
+from cooperative_aio._errors import SchedulerError
 from cooperative_aio._legible import legible
 from cooperative_aio._watch import LoopLag, Watch
 from cooperative_aio._watchdog import Stall, Watchdog

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from importlib import import_module
 from typing import Any, Final, Self
 
+from cooperative_aio._host import check_host_has
 from cooperative_aio.offload._core import check_count
 from cooperative_aio.offload._places import StreamingPlace
 from cooperative_aio.offload._pulling import Order, QueuedOrders, end, iterate, pull
@@ -297,10 +298,12 @@ def dask(
         A place, which is an asynchronous context manager.
 
     Raises:
+        NotImplementedError: This is a browser.
         ImportError: `distributed` is not installed.
         TypeError: An argument is not a number, or the client is not asynchronous.
         ValueError: An argument is too small.
     """
+    check_host_has("threads", "use Dask", "cooperate() with the generators")
     if workers is not None:
         check_count("workers", workers)
     return Dask(cluster, workers, prefetch, grace)

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+from cooperative_aio._host import check_host_has
 from cooperative_aio.offload._core import check_count
 from cooperative_aio.offload._hosts import InterpreterHost, ProcessHost, pool_class
 from cooperative_aio.offload._places import StreamingPlace
@@ -105,9 +106,11 @@ def processes(
         A place, which is an asynchronous context manager.
 
     Raises:
+        NotImplementedError: This is a browser.
         TypeError: An argument is not a number.
         ValueError: An argument is too small, or too large.
     """
+    check_host_has("processes", "run generators in processes", "cooperate() with them")
     workers = _count_workers(workers)
     complaint = f"nice must be an integer from 0 to 19, got {nice!r}"
     if isinstance(nice, bool) or not isinstance(nice, int):
@@ -151,6 +154,7 @@ def interpreters(
         TypeError: An argument is not a number.
         ValueError: An argument is too small.
     """
+    check_host_has("threads", "run generators in interpreters", "cooperate() with them")
     workers = _count_workers(workers)
     pool_class()
     return Interpreters(f"interpreters({workers})", workers, prefetch, grace)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from anyio import CapacityLimiter, to_thread
 
+from cooperative_aio._host import check_host_has
 from cooperative_aio.offload._core import check_count
 from cooperative_aio.offload._places import StreamingPlace
 from cooperative_aio.offload._pulling import Order, QueuedOrders, serve
@@ -114,8 +115,10 @@ def threads(limit: int = 40, *, prefetch: int = 4, grace: float = 5.0) -> Thread
         A place, which is an asynchronous context manager.
 
     Raises:
+        NotImplementedError: This is a browser.
         TypeError: An argument is not a number.
         ValueError: An argument is too small.
     """
+    check_host_has("threads", "run generators in threads", "cooperate() with them")
     check_count("limit", limit)
     return Threads(f"threads({limit})", limit, prefetch, grace)

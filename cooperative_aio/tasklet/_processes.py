@@ -8,9 +8,10 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Any
 
+from cooperative_aio._host import check_host_has
 from cooperative_aio.tasklet._conditions import Watch
 
-if sys.platform != "win32":
+if sys.platform == "linux":
     import fcntl
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class WaitForProcess(Watch):
         pid: The process identifier.
 
     Raises:
+        NotImplementedError: This is a browser.
         TypeError, ValueError: `pid` is no process identifier. One that is not a child of
             this process, or was collected before, raises ChildProcessError at the
             `yield`.
@@ -57,6 +59,7 @@ class WaitForProcess(Watch):
             raise TypeError(f"pid must be a process identifier, got {pid!r}")
         if pid <= 0:
             raise ValueError(f"pid must be greater than 0, got {pid!r}")
+        check_host_has("processes", "wait for a process", "wait for a tasklet")
         self.pid = pid
         self.status: int | None = None
         self._ended = False

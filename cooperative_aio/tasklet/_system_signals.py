@@ -7,6 +7,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from cooperative_aio._host import check_host_has
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -86,7 +88,9 @@ def as_signal(value: Any) -> signal.Signals:
 
     Raises:
         ValueError: There is none, or it cannot be caught.
+        NotImplementedError: This is a browser.
     """
+    check_host_has("signals", "wait for a signal", "listen to the page's events")
     try:
         number = signal.Signals(value)
     except ValueError as error:
