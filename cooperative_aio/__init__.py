@@ -20,6 +20,7 @@ The modules, each of which imports only from those above it:
 `_turns`           how the pacer's turns come about in a browser
 `_pacing`          when to compute: `TimeSlice`, and the one pacer that a loop has
 `_loop`            what the package keeps on a loop
+`_meter`           what a tick has cost: clock, CPU, garbage collector
 `_sinks`           where the values go of tasks that keep them
 `_stepping`        several steps at a turn
 `_job`             a task's inner life: its states, its steps, its end

@@ -80,6 +80,8 @@ class Statistics:
     """Tasks that were stopped, or whose Cooperator was."""
     refused: int
     """Tasks that were refused because of `max_tasks`."""
+    collector_time: float
+    """Seconds that the garbage collector has taken in the ticks."""
     time_slice: TimeSlice | None
     """How slices are taken; None with a termination predicate."""
 
@@ -328,6 +330,7 @@ class Cooperator:
             cancelled=ended["cancelled"],
             stopped=ended["stopped"],
             refused=engine.refused,
+            collector_time=engine.collector_time,
             time_slice=None
             if self._predicate_factory is not None
             else engine.rhythm.time_slice,

@@ -23,10 +23,11 @@ from weakref import WeakValueDictionary
 
 from cooperative_aio._changes import Changes
 from cooperative_aio._errors import SchedulerStopped
-from cooperative_aio._fairness import FairQueue, Group, Seat
+from cooperative_aio._fairness import NOTEWORTHY, FairQueue, Group, Seat
 from cooperative_aio._futures import wake
 from cooperative_aio._job import Job
 from cooperative_aio._loop import REMEDY, LoopState, running_loop, state_of
+from cooperative_aio._meter import Meter, collector
 from cooperative_aio._pacing import Lease
 from cooperative_aio._rhythm import Predicate, Rhythm
 from cooperative_aio._sinks import Sink
@@ -36,6 +37,11 @@ from cooperative_aio._task import CooperativeTask
 __all__ = ["Engine"]
 
 logger: Final = logging.getLogger("cooperative_aio")
+
+SLOW: Final = (
+    "a step of %s held the loop for %.3f seconds (%.3f of CPU, %.3f in the garbage collector)%s"
+)
+QUIET: Final = "; quiet_collector() keeps the collector out of the way"
 
 _numbers = count(1)
 
@@ -78,6 +84,8 @@ class Engine:
         # Statistics
         self.ended: Counter[str] = Counter()  # tasks, by how they ended
         self.refused: int = 0
+        self.collector_time: float = 0.0
+        self._meter = Meter()
         self.ticks: int = 0
         self.steps: int = 0
         self.cpu_time: float = 0.0
@@ -142,6 +150,7 @@ class Engine:
             state.cooperators.add(self.owner)
             if self._given_clock is None:
                 self.clock = state.clock
+                self._meter.is_real = state.clock is time.perf_counter
 
     def _lose_tasks(self) -> None:
         """End the tasks of a loop that was closed without being shut down."""
@@ -200,6 +209,7 @@ class Engine:
     def _adopt(self, job: Job, state: LoopState) -> None:
         if self._state is None:
             self._state = state
+            collector.listen()
             state.on_shutdown.add(self.shut_down)
             state.watch_shutdown()
         self.jobs[job] = None
@@ -246,6 +256,7 @@ class Engine:
     def _leave_loop(self) -> None:
         state, self._state = self._state, None
         if state is not None:
+            collector.ignore()
             state.on_shutdown.discard(self.shut_down)
         for drained in self.drained:
             with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -337,19 +348,30 @@ class Engine:
         """
         self.ticks += 1
         queue = self.queue
+        self._meter.start()
         began = queue.now = self.clock()
         try:
             queue.serve(self, deadline, predicate)
         finally:
             used = max(0.0, queue.now - began)
-            self.cpu_time += used
+            self._charge_nobody(used)
             self.longest_tick = max(self.longest_tick, used)
             lease, self.granted = self.granted, None
         return used, lease
 
+    def _charge_nobody(self, used: float) -> None:
+        """Take back what was charged for beyond the CPU time of a tick."""
+        beyond = self._meter.beyond(used)
+        if beyond > NOTEWORTHY:
+            self.queue.refund(beyond)
+            used -= beyond
+        self.cpu_time += used
+        self.collector_time += self._meter.collected()
+
     def step_now(self, job: Job) -> None:
         """Take one step of a task that is being cancelled: no tick is waited for."""
         before = job.seconds
+        self._meter.start()
         try:
             job.queue.give_turn(self, job, in_hand=False)
         finally:
@@ -367,11 +389,15 @@ class Engine:
         if seconds > self._slow_step and not job.was_slow:
             job.was_slow = True
             try:
-                logger.warning(
-                    "a step of %s held the loop for %.3f seconds", repr(job), seconds
-                )
+                logger.warning(SLOW, repr(job), *self._apart(seconds))
             except BaseException as error:  # noqa: BLE001
                 self.take("a log handler failed", error)
+
+    def _apart(self, seconds: float) -> tuple[float, float, float, str]:
+        """Tell the CPU time and the collector's apart in a step that has just ended."""
+        collected = min(self._meter.collected(), seconds)
+        advice = QUIET if collected > seconds / 2 else ""
+        return seconds, min(self._meter.cpu(), seconds), collected, advice
 
     def is_stepping(self) -> bool:
         """Tell whether one of its tasks is being stepped, below whatever else is."""

@@ -30,7 +30,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from cooperative_aio._changes import Changes
 from cooperative_aio._checks import check_finite
 
-__all__ = ["GRAIN", "LONG", "MOST", "FairQueue", "Group", "Seat", "Server"]
+__all__ = ["GRAIN", "LONG", "MOST", "NOTEWORTHY", "FairQueue", "Group", "Seat", "Server"]
 
 GRAIN: Final = 50e-6
 """Seconds of virtual time that never change the order: a few dozen cheap steps."""
@@ -496,6 +496,8 @@ class FairQueue(Generic[S]):
         server.steps += 1
         seconds = max(0.0, server.clock() - began)
         self.charge(seat, seconds)
+        if seconds > NOTEWORTHY:
+            self.longest = (seconds, seat)
         is_strange = raised is not None or type(value) is not seat.plain
         if not is_strange and value is not None and seat.keep is not None:
             seat.keep(value)

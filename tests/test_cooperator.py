@@ -1038,6 +1038,8 @@ class TestStatistics:
             "longest_tick": 0.5,
             "longest_step": 0.5,
             "longest_step_task": "long",
+            **dict.fromkeys(("finished", "failed", "cancelled", "stopped", "refused"), 0),
+            "collector_time": statistics.collector_time,
             "time_slice": None,
         }
         with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign to field"):
@@ -1083,7 +1085,8 @@ class TestSlowSteps:
         for text, name in zip(caplog.messages, ("first", "second"), strict=True):
             assert f" name='{name}' work" in text
             assert text.startswith("a step of <CooperativeTask ")
-            assert text.endswith("> held the loop for 0.500 seconds")
+            assert "> held the loop for 0.500 seconds (0." in text
+            assert text.endswith(" in the garbage collector)")
 
     @on_both_loops
     async def test_a_step_just_as_long_as_slow_step_is_not_logged(self, caplog):
