@@ -31,6 +31,7 @@ The modules, each of which imports only from those above it:
 `monitor`          a page that shows what runs
 `tasklet`          event-driven generators that talk by messages
 `testing`          manual schedulers, virtual time, pytest fixtures
+`functions`        ordinary functions that never yield, in slices
 `offload`          the same generators in threads, processes, or a Dask cluster
 ================== ==================================================================
 

@@ -1,0 +1,23 @@
+"""How long a step may last: the only place that looks into the core for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from cooperative_aio._cooperator import current_task
+from cooperative_aio._pacing import TimeSlice
+
+__all__ = ["pace_of_step"]
+
+
+def pace_of_step() -> tuple[Callable[[], float], float]:
+    """Return the clock of the step that runs, and for how many seconds it may go on.
+
+    A step that no Cooperator takes (somebody iterates by hand) has a slice to itself.
+    """
+    task = current_task()
+    if task is None:
+        return time.perf_counter, TimeSlice().seconds
+    runner = task._runner
+    return runner.clock, runner.time_slice.seconds  # type: ignore[attr-defined]
