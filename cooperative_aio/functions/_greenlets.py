@@ -37,7 +37,8 @@ class Function(greenlet):
     def __init__(self) -> None:
         super().__init__()
         self.clock: Callable[[], float] = time.perf_counter
-        self.deadline: float = math.inf  # by that clock: when to be set aside
+        self.slice: float = 0.0  # seconds that a step may last
+        self.deadline: float = math.inf  # by the clock: when to be set aside
         self.kept: int = 0  # how often uninterrupted() was entered
         self.ending: bool = False  # GeneratorExit was thrown
         self.raised: BaseException | None = None  # what it has raised

@@ -54,6 +54,10 @@ def steps_of(function: Callable[[*Ts], R], *args: *Ts, preempt: bool = True) -> 
     return Steps(function, args, preempt=preempt)
 
 
+orphans: Final[list[Steps[Any]]] = []
+"""What was dropped in another thread than its own, which closes it with its next step."""
+
+
 class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
     """The steps of one call of a function; made by `steps_of`.
 
@@ -133,6 +137,7 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
             return
         if self._is_running:
             raise ValueError("function already executing")
+        self._check_thread()
         function.ending = True
         with contextlib.suppress(StopIteration, GeneratorExit):
             self._step(Thrown(GeneratorExit()))
@@ -146,8 +151,12 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
         )
 
     def __del__(self) -> None:
-        if self._function is not None and self._thread == threading.get_ident():
+        if self._function is None:
+            return
+        if self._thread == threading.get_ident():
             self.close()
+        else:  # the collector runs in any thread, a function only in its own
+            orphans.append(self)
 
     # Steps
 
@@ -155,32 +164,11 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
         if self._is_running:
             raise ValueError("function already executing")
         hub = getcurrent()
-        function = self._function
-        if function is None:
-            if self._call is None:
-                raise StopIteration
-            function = self._begin()
-        elif self._thread != threading.get_ident():
-            raise RuntimeError(
-                f"cannot step {self.__qualname__} in another thread than the one it began in"
-            )
-        self._enter_context(function, hub)
-        if function.parent is not hub:
-            function.parent = hub
-        function.clock, seconds = pace_of_step()
-        if function.ending:
-            seconds = PATIENCE
-        function.deadline = function.clock() + seconds
+        function = self._prepare(hub)
         call, self._call = self._call, None
         self._is_running = True
         try:
-            if self._preempt:
-                with Alarm(function, seconds) as is_set:
-                    if not is_set:
-                        self._warn()
-                    item = function.switch(*(call or (answer,)))
-            else:
-                item = function.switch(*(call or (answer,)))
+            item = self._switch(function, call or (answer,))
         finally:
             self._is_running = False
             del call, answer
@@ -189,6 +177,40 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
         if type(hub) is Function and not function.ending:
             give_way()  # a function that steps another: its own time goes on meanwhile
         return item  # type: ignore[no-any-return]
+
+    def _prepare(self, hub: Any) -> Function:
+        """Return the function, ready to go on as a step of `hub`."""
+        function = self._function
+        if function is None:
+            if self._call is None:
+                raise StopIteration
+            function = self._begin()
+        else:
+            self._check_thread()
+        if orphans:
+            _close_orphans()
+        self._enter_context(function, hub)
+        if function.parent is not hub:
+            function.parent = hub
+        function.clock, function.slice = pace_of_step()
+        if function.ending:
+            function.slice = PATIENCE
+        function.deadline = function.clock() + function.slice
+        return function
+
+    def _check_thread(self) -> None:
+        if self._thread != threading.get_ident():
+            raise RuntimeError(
+                f"cannot step {self.__qualname__} in another thread than the one it began in"
+            )
+
+    def _switch(self, function: Function, given: tuple[Any, ...]) -> Any:
+        if not self._preempt:
+            return function.switch(*given)
+        with Alarm(function, function.slice) as is_set:
+            if not is_set:
+                self._warn()
+            return function.switch(*given)
 
     def _warn(self) -> None:
         """Say, once, that the signal or the timer has become somebody else's."""
@@ -228,6 +250,13 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
             raise error.with_traceback(traceback and traceback.tb_next)
         finally:
             del self, error, result, function  # the error refers to this frame
+
+
+def _close_orphans() -> None:
+    here = threading.get_ident()
+    for orphan in [one for one in orphans if one._thread == here]:
+        orphans.remove(orphan)
+        orphan.__del__()  # noqa: PLC2801 (reports nothing more than that would)
 
 
 def _as_exception(kind: Any, value: object, traceback: TracebackType | None) -> BaseException:
