@@ -1,7 +1,10 @@
 """What the tests of functions share: a Cooperator by hand, and alarms at chosen places."""
 
 import _thread
+import functools
+import operator
 import signal
+import weakref
 
 from core_support import Clock, Ticks, one_step
 
@@ -39,6 +42,36 @@ class Done:
         yield
 
 
-def alarm():
-    """Have the slice be over at the next instruction that looks for signals."""
+def interrupt():
+    """Have the slice be over; be set aside here, if the function may be."""
     _thread.interrupt_main(signal.SIGALRM)
+    for _ in range(2):
+        pass  # at the jump back
+
+
+class Fuse(weakref.ref):
+    """Is called without a bytecode."""
+
+
+FUSES = []  # else they would be gone before what they refer to
+
+
+class Bomb:
+    """When it is dropped, signals are pending: at an instruction that does not look for any."""
+
+    def __init__(self, *numbers):
+        for number in numbers or [signal.SIGALRM]:
+            fuse = Fuse(self, operator.methodcaller("trip"))
+            fuse.trip = functools.partial(_thread.interrupt_main, number)
+            FUSES.append(fuse)
+
+
+def parts_of(iterator):
+    """Step an iterator by hand to its end; return its result, and the number of steps."""
+    count = 1
+    while True:
+        try:
+            next(iterator)
+        except StopIteration as stop:
+            return stop.value, count
+        count += 1
