@@ -9,6 +9,7 @@ from __future__ import annotations
 import _thread
 import functools
 import inspect
+import math
 import operator
 import signal
 import threading
@@ -32,6 +33,7 @@ from cooperative_aio.functions._rules import Verdict, judge
 __all__ = ["Alarm", "check_available", "why_not"]
 
 AGAIN: Final = 0.000997  # seconds between alarms, by which the timer is known as ours
+TRIES: Final = 64
 SOONEST: Final = 1e-6  # seconds: 0 would stop the timer
 
 _set_handler: Final = inspect.unwrap(signal.signal)  # without the enum for each answer
@@ -43,7 +45,10 @@ _set_handler: Final = inspect.unwrap(signal.signal)  # without the enum for each
 class _Now:
     """What the handler has to know: one for the process, as signals are."""
 
-    __slots__ = ("function", "has_left", "is_looking", "pending", "previous", "until")
+    __slots__ = (
+        *("function", "has_left", "is_looking", "pending", "previous", "tried_since"),
+        *("tries", "until"),
+    )
 
     def __init__(self) -> None:
         self.function: Function | None = None  # that computes, and may be interrupted
@@ -52,6 +57,8 @@ class _Now:
         self.is_looking = False  # in the handler, which its own alarm interrupts
         self.has_left = False  # a function was set aside by the handler
         self.pending: object = None  # keeps a weak reference alive
+        self.tries = 0  # to find a better place, since
+        self.tried_since = -math.inf  # by time.perf_counter
 
 
 _now: Final = _Now()
@@ -112,15 +119,15 @@ class Alarm:
             return
         has_left, _now.has_left = _now.has_left, False
         _now.function, _now.until = self._outer, self._until
+        if has_left:
+            # The interpreter's round over the pending signals was left in the middle:
+            # let it begin again, or those that were to come wait for the next signal.
+            _thread.interrupt_main(SIGALRM)
         if self._outer is None:
             _give_back()
         else:
             rest = max(_now.until - time.perf_counter(), SOONEST)
             signal.setitimer(ITIMER_REAL, rest, AGAIN)
-        if has_left:
-            # The interpreter's round over the pending signals was left in the middle:
-            # let it begin again, or those that were to come wait for the next signal.
-            _thread.interrupt_main(SIGALRM)
 
 
 def _take_over() -> bool:
@@ -166,16 +173,19 @@ def _on_alarm(_number: int, frame: FrameType | None) -> object:
         return None
     if _now.is_looking or frame is None or getcurrent() is not function:
         return None
+    answer: object = None
     try:
         _now.is_looking = True
         verdict = judge(function, frame)
+        if verdict is Verdict.SOON:
+            answer = _pending()
     except Exception:  # noqa: BLE001 (whatever was looked at: it is not the function's fault)
         verdict = Verdict.LATER
     finally:
         _now.is_looking = False
     if verdict is Verdict.LEAVE:
         _set_aside(function, frame)
-    return _pending() if verdict is Verdict.SOON else None
+    return answer
 
 
 def _set_aside(function: Function, frame: FrameType) -> None:
@@ -214,8 +224,15 @@ def _pending() -> object:
     """Return what is to be returned to the interpreter.
 
     When it drops that, no bytecode of the handler is left to be interrupted: the signal is
-    pending, and the next instruction that looks for signals finds it.
+    pending, and the next instruction that looks for signals finds it. That is tried so
+    many times for each alarm of the timer, as code may have no better place for long.
     """
+    now = time.perf_counter()
+    if now - _now.tried_since > AGAIN:
+        _now.tried_since, _now.tries = now, 0
+    _now.tries += 1
+    if _now.tries > TRIES:
+        return None
     token = _Token()
     _now.pending = _Reminder(token, operator.methodcaller("trip"))
     return token

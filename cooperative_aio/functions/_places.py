@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from cooperative_aio.functions._memo import Memo
 
-__all__ = ["BETWEEN", "NO_CALLS", "is_covered", "raise_at_next_line"]
+__all__ = ["NO_CALLS", "is_between", "is_covered", "raise_at_next_line"]
 
 
 def _opcodes(*beginnings: str) -> frozenset[int]:
@@ -32,35 +32,60 @@ NO_CALLS: Final = _opcodes(
 )
 """Instructions that call nothing: a frame above one is of a handler or a finalizer."""
 
+_IS_311: Final = sys.version_info < (3, 12)
 _ATTRIBUTED_TO_TARGET: Final = sys.version_info < (3, 13)
+
+
+def is_between(frame: FrameType) -> bool:
+    """Tell whether the interpreter itself has called a handler, between two instructions."""
+    code, offset = frame.f_code, frame.f_lasti
+    return code.co_code[offset] in BETWEEN or (_IS_311 and offset in _jumps_back(code))
 
 
 def is_covered(frame: FrameType) -> bool:
     """Tell whether an exception raised here is caught by the blocks that stand around.
 
-    Up to Python 3.12 one that arrives at the jump back of a loop is looked up where the
-    jump leads to, less one instruction: if that is the `try:` itself, its `finally` is skipped.
+    One that arrives at the jump back of a loop may be not: up to Python 3.12 it is looked up
+    where the jump leads to, less one instruction, which may be the `try:` itself; and from
+    3.12 on the jump of `while condition:` itself is left out of its block.
     """
-    return not _ATTRIBUTED_TO_TARGET or frame.f_lasti not in _uncovered(frame.f_code)
+    return frame.f_lasti not in _uncovered(frame.f_code)
+
+
+def _find_jumps_back(code: CodeType) -> dict[int, int]:
+    """Return by the offset of each jump back where it leads to.
+
+    Python 3.11 makes one instruction of a comparison and the jump that follows it.
+    """
+    found: dict[int, int] = {}
+    before = None
+    for one in dis.get_instructions(code):
+        if one.opcode in BETWEEN and one.opname != "RESUME":
+            found[one.offset] = one.argval
+            if _IS_311 and before is not None and before.opname == "COMPARE_OP":
+                found[before.offset] = one.argval
+        before = one
+    return found
+
+
+_jumps_back: Final = Memo(_find_jumps_back)
 
 
 def _find_uncovered(code: CodeType) -> frozenset[int]:
     """Return the offsets of the jumps back whose exceptions are looked up elsewhere."""
-    bytecode = dis.Bytecode(code)
-    entries: list[Any] = bytecode.exception_entries  # type: ignore[attr-defined]
+    entries: list[Any] = dis.Bytecode(code).exception_entries
 
     def handler(offset: int) -> int | None:
         return next(
             (entry.target for entry in entries if entry.start <= offset < entry.end), None
         )
 
-    return frozenset(
-        instruction.offset
-        for instruction in bytecode
-        if instruction.opcode in BETWEEN
-        and instruction.opname != "RESUME"
-        and handler(instruction.offset) != handler(instruction.argval - 2)
-    )
+    def is_uncovered(offset: int, target: int) -> bool:
+        looked_up = target - 2 if _ATTRIBUTED_TO_TARGET else offset
+        return not handler(looked_up) == handler(offset) == handler(target)
+
+    jumps = _jumps_back(code).items() if entries else ()
+    return frozenset(offset for offset, target in jumps if is_uncovered(offset, target))
 
 
 _uncovered: Final = Memo(_find_uncovered)

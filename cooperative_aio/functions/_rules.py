@@ -31,7 +31,7 @@ from typing import Any, Final
 from cooperative_aio.functions._collections import collecting
 from cooperative_aio.functions._greenlets import PACKAGE, Function
 from cooperative_aio.functions._locks import holds_lock
-from cooperative_aio.functions._places import BETWEEN, NO_CALLS
+from cooperative_aio.functions._places import NO_CALLS, is_between
 
 __all__ = ["ATOMIC", "Verdict", "judge", "may_leave"]
 
@@ -64,14 +64,14 @@ def judge(function: Function, frame: FrameType) -> Verdict:
     """Say whether a function may be set aside, interrupted in `frame`."""
     if function.kept or collecting():
         return Verdict.LATER
-    code = frame.f_code
-    if code.co_code[frame.f_lasti] not in BETWEEN:
-        return Verdict.SOON
-    handlers = _interrupting()
     name = frame.f_globals.get("__name__")
+    if _is_ours(name):
+        return Verdict.LATER
+    if not is_between(frame):
+        return Verdict.SOON
+    code, handlers = frame.f_code, _interrupting()
     if (
-        _is_ours(name)
-        or _is_atomic[name]
+        _is_atomic[name]
         or id(code) in handlers
         or code.co_name == "__del__"
         or holds_lock(frame)

@@ -256,7 +256,7 @@ def _close_orphans() -> None:
     here = threading.get_ident()
     for orphan in [one for one in orphans if one._thread == here]:
         orphans.remove(orphan)
-        orphan.__del__()  # noqa: PLC2801 (reports nothing more than that would)
+        orphan.__del__()
 
 
 def _as_exception(kind: Any, value: object, traceback: TracebackType | None) -> BaseException:

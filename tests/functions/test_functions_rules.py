@@ -21,9 +21,10 @@ import pytest
 from functions_support import Bomb, interrupt, parts_of
 
 from cooperative_aio import Clock
+from cooperative_aio.functions import _alarm as alarm
+from cooperative_aio.functions import _rules as rules
 from cooperative_aio.functions import steps_of, uninterrupted
 from cooperative_aio.functions._locks import _find_blocks
-from cooperative_aio.functions._places import BETWEEN
 
 pytestmark = pytest.mark.usefixtures("long_slices")
 
@@ -167,6 +168,15 @@ def with_way_out(make):
         return interrupt()
 
 
+def with_loop(make):
+    lock = make()
+    held = Bomb()
+    with lock:
+        for _ in range(2):
+            held = None
+    return held
+
+
 def with_lock_far_below(make):
     def sort(values):
         return sorted(values, key=lambda value: interrupt() or value)
@@ -212,6 +222,7 @@ class PythonLock:
         with_name,
         with_exception,
         with_way_out,
+        with_loop,
         with_lock_far_below,
         lambda make: Holder(make()).with_attribute(),
         lambda make: Holder(None, Holder(make())).with_attribute_of_attribute(),
@@ -452,10 +463,33 @@ def test_not_below_modules_with_locks_or_state(function):
     assert steps_that(function) == 1
 
 
-def test_a_module_may_have_any_name():
-    names = {"interrupt": interrupt, "__name__": None, "__builtins__": {}}
-    exec("def work():\n    interrupt()", names)  # noqa: S102
-    assert steps_that(names["work"]) == 2
+LOOP = """
+def work():
+    held = Bomb()
+    for _ in range(2):
+        held = None
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("queue", 1),
+        ("logging.handlers", 1),
+        ("concurrent.futures.thread", 1),
+        ("cooperative_aio.functions._rules", 1),
+        ("importlib._bootstrap", 1),
+        ("importlib.metadata", 2),
+        ("queues", 2),
+        ("", 2),
+        (None, 2),
+        (1, 2),
+    ],
+)
+def test_it_is_the_name_of_the_module_that_counts(name, count):
+    names = {"Bomb": Bomb, "__name__": name}
+    exec(LOOP, names)  # noqa: S102
+    assert steps_that(names["work"]) == count
 
 
 # In what runs on top of a function
@@ -580,8 +614,9 @@ def test_not_in_the_handler_of_a_signal(handler):
 @pytest.mark.parametrize("set_it", [sys.settrace, sys.setprofile])
 def test_not_in_a_trace_function(set_it):
     def trace(_frame, event, _argument):
-        if event == "call":
+        if event in {"line", "return"}:
             interrupt()
+        return trace
 
     def work():
         set_it(trace)
@@ -626,9 +661,24 @@ def test_not_inside_of_c_code_that_looks_for_signals():
         frame = iterator.gi_frame
         assert frame.f_code is work.__code__
         assert dis.opname[frame.f_code.co_code[frame.f_lasti]] == "JUMP_BACKWARD"
-        assert frame.f_code.co_code[frame.f_lasti] in BETWEEN
         del frame
     assert parts_of(iterator) == (None, 1)
+
+
+def test_the_handler_is_not_interrupted_by_its_own_alarm(monkeypatch):
+    depths = [0]
+
+    def judge(*arguments):
+        depths.append(depths[-1] + 1)
+        interrupt()
+        depths.append(depths[-1] - 1)
+        return rules.judge(*arguments)
+
+    monkeypatch.setattr(alarm, "judge", judge)
+    iterator = steps_of(interrupt)
+    next(iterator)
+    assert max(depths) == 1
+    iterator.close()
 
 
 def test_an_error_of_the_rules_does_not_reach_the_function(monkeypatch):
