@@ -27,7 +27,7 @@ from cooperative_aio.functions._availability import (
 )
 from cooperative_aio.functions._checks import PreemptionUnavailable
 from cooperative_aio.functions._greenlets import Function, Thrown, getcurrent
-from cooperative_aio.functions._places import is_covered, raise_at_next_line
+from cooperative_aio.functions._places import is_covered, raise_at_next_instruction
 from cooperative_aio.functions._rules import Verdict, judge
 
 __all__ = ["Alarm", "check_available", "why_not"]
@@ -196,7 +196,7 @@ def _set_aside(function: Function, frame: FrameType) -> None:
         try:
             if is_covered(frame):
                 raise answer.error
-            raise_at_next_line(frame, answer.error)
+            raise_at_next_instruction(frame, answer.error)
         finally:
             del answer, frame, function  # the error refers to this frame
 

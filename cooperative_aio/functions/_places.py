@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from cooperative_aio.functions._memo import Memo
 
-__all__ = ["NO_CALLS", "is_between", "is_covered", "raise_at_next_line"]
+__all__ = ["NO_CALLS", "is_between", "is_covered", "raise_at_next_instruction"]
 
 
 def _opcodes(*beginnings: str) -> frozenset[int]:
@@ -91,23 +91,25 @@ def _find_uncovered(code: CodeType) -> frozenset[int]:
 _uncovered: Final = Memo(_find_uncovered)
 
 
-def raise_at_next_line(frame: FrameType, error: BaseException) -> None:
-    """Let the function of `frame` go on to its next line, and raise `error` there.
+def raise_at_next_instruction(frame: FrameType, error: BaseException) -> None:
+    """Let the function of `frame` jump back, and raise `error` where it then is.
 
     By a trace function, of which a thread has one: what was set is put back.
     """
-    outer, local = sys.gettrace(), frame.f_trace
+    outer, local, traced = sys.gettrace(), frame.f_trace, frame.f_trace_opcodes
 
-    def trace(_frame: FrameType, _event: str, _argument: object) -> None:
+    def trace(_frame: FrameType, event: str, _argument: object) -> Any:
         nonlocal error
-        frame.f_trace = local
+        if event != "opcode":  # of a line, say: those are not looked up well either
+            return trace
+        frame.f_trace, frame.f_trace_opcodes = local, traced
         sys.settrace(outer)
         try:
             raise error
         finally:
             del error  # it refers to this frame
 
-    frame.f_trace = trace
+    frame.f_trace, frame.f_trace_opcodes = trace, True
     sys.settrace(_trace_nothing)
 
 
