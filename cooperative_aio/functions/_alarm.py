@@ -149,10 +149,12 @@ def _is_free() -> bool:
 def _give_back() -> None:
     """Put back what was there before, unless the function has put something else there."""
     left, again = signal.setitimer(ITIMER_REAL, 0)
-    # An alarm that came too late is handled here, at the latest, and ignored.
-    previous, _now.previous = _now.previous, None
+    # An alarm that came too late is handled here, and ignored; or it is pending, for another
+    # thread to handle it: to ignore the signal, for a moment, discards it.
     if get_handler(SIGALRM) is _on_alarm:
-        _set_handler(SIGALRM, previous)
+        _set_handler(SIGALRM, signal.SIG_IGN)
+        _set_handler(SIGALRM, _now.previous)
+    _now.previous = None  # not before that: the handler may still be called
     if left and not _is_ours(again):
         signal.setitimer(ITIMER_REAL, left, again)
 

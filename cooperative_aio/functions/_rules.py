@@ -10,6 +10,8 @@ in a `with` on a lock, at any depth      the loop stops for ever when it wants t
 below a frame of a module in `ATOMIC`    the same of locks and state that are theirs
 in `__del__`, or what a dying object     nobody's garbage is collected, half an
 calls, or a handler of a signal          object is seen, a signal is lost
+in `__enter__` and `__exit__`            a cancellation would come before what it is
+                                         to undo is noted, or before it is undone
 in a garbage collection                  memory is corrupted (`_collections`)
 in a trace function                      nobody else is traced any more
 in another library's greenlet            that is switched to behind its back
@@ -47,6 +49,9 @@ ATOMIC: Final = frozenset(
 )
 """Modules, and packages with all that is in them; importlib's by their whole names only."""
 
+WHOLE: Final = frozenset({"__del__", "__enter__", "__exit__"})
+"""Methods that must not be ended in the middle, by a cancellation, say."""
+
 _getsignal: Final = inspect.unwrap(signal.getsignal)  # without an enum for each answer
 _SIGNALS: Final = sorted(map(int, signal.valid_signals()))
 _OURS: Final = f"{PACKAGE}."
@@ -73,7 +78,7 @@ def judge(function: Function, frame: FrameType) -> Verdict:
     if (
         _is_atomic[name]
         or id(code) in handlers
-        or code.co_name == "__del__"
+        or code.co_name in WHOLE
         or holds_lock(frame)
         or not _may(frame.f_back, handlers)
     ):
@@ -83,6 +88,8 @@ def judge(function: Function, frame: FrameType) -> Verdict:
 
 def may_leave(frame: FrameType | None) -> bool:
     """Say whether a function may be set aside that asks for it itself, in `frame`."""
+    while frame is not None and _is_ours(frame.f_globals.get("__name__")):
+        frame = frame.f_back  # a function that steps another lets go in the midst of that
     return _may(frame, _interrupting())
 
 
@@ -93,7 +100,7 @@ def _may(frame: FrameType | None, handlers: frozenset[int]) -> bool:
             code.co_code[frame.f_lasti] in NO_CALLS
             or _is_atomic[frame.f_globals.get("__name__")]
             or id(code) in handlers
-            or code.co_name == "__del__"
+            or code.co_name in WHOLE
             or (code.co_exceptiontable and holds_lock(frame))
         ):
             return False
@@ -107,7 +114,7 @@ class _Atomic(dict[object, bool]):
     def __missing__(self, name: object) -> bool:
         top = name.partition(".")[0] if isinstance(name, str) else ""
         is_atomic = name in ATOMIC or (top in ATOMIC and top != "importlib")
-        self[name] = is_atomic and not _is_ours(name)
+        self[name] = is_atomic and name != Function.__module__  # which is below all others
         return self[name]
 
 

@@ -572,6 +572,32 @@ def test_not_in_a_finalizer(function):
     assert steps_that(function) == 1
 
 
+class Guard:
+    def __enter__(self):
+        interrupt()
+
+    def __exit__(self, *_):
+        interrupt()
+
+
+@contextlib.contextmanager
+def guard():
+    interrupt()
+    try:
+        yield
+    finally:
+        interrupt()
+
+
+@pytest.mark.parametrize("make", [Guard, guard])
+def test_not_in_the_methods_of_a_context_manager(make):
+    def work():
+        with make():
+            pass
+
+    assert steps_that(work) == 1
+
+
 class Handles:
     def __call__(self, _number, _frame):
         interrupt()
