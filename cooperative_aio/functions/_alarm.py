@@ -33,6 +33,7 @@ from cooperative_aio.functions._rules import Verdict, judge
 __all__ = ["Alarm", "check_available", "why_not"]
 
 AGAIN: Final = 0.000997  # seconds between alarms, by which the timer is known as ours
+FIRST_AGAIN: Final = 0.0001  # seconds until the first of them, if it is to be sooner
 TRIES: Final = 64
 SOONEST: Final = 1e-6  # seconds: 0 would stop the timer
 
@@ -46,12 +47,13 @@ class _Now:
     """What the handler has to know: one for the process, as signals are."""
 
     __slots__ = (
-        *("function", "has_left", "is_looking", "pending", "previous", "tried_since"),
+        *("delay", "function", "has_left", "is_looking", "pending", "previous", "tried_since"),
         *("tries", "until"),
     )
 
     def __init__(self) -> None:
         self.function: Function | None = None  # that computes, and may be interrupted
+        self.delay = FIRST_AGAIN
         self.until = 0.0  # when it is to be, by time.perf_counter
         self.previous: Any = None  # the handler to put back; None while ours is not set
         self.is_looking = False  # in the handler, which its own alarm interrupts
@@ -108,7 +110,7 @@ class Alarm:
         _now.until = now + self._seconds
         if self._outer is not None:
             _now.until = min(_now.until, self._until)
-        _now.function = self._function
+        _now.function, _now.delay = self._function, FIRST_AGAIN
         self.is_set = True
         signal.setitimer(ITIMER_REAL, max(_now.until - now, SOONEST), AGAIN)
         return True
@@ -187,7 +189,18 @@ def _on_alarm(_number: int, frame: FrameType | None) -> object:
         _now.is_looking = False
     if verdict is Verdict.LEAVE:
         _set_aside(function, frame)
+    elif verdict is Verdict.LATER:
+        _try_sooner()
     return answer
+
+
+def _try_sooner() -> None:
+    """Come again earlier, if less and less so: code may be in a lock nearly all of its time."""
+    left, again = signal.getitimer(ITIMER_REAL)
+    is_over = time.perf_counter() >= _now.until
+    if is_over and _is_ours(again) and left > _now.delay:
+        signal.setitimer(ITIMER_REAL, _now.delay, AGAIN)
+        _now.delay *= 1.25
 
 
 def _set_aside(function: Function, frame: FrameType) -> None:

@@ -35,7 +35,9 @@ SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
 AT_A_TIME = 40
 SIGNALS = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGWINCH, signal.SIGIO]
 TEXT = "# Title\n\n" + "Some *text* with [links](http://localhost) and `code`.\n\n" * 10
-SOURCE = "def work(one, two):\n    return [number for number in range(one) if number > two]\n" * 4
+SOURCE = (
+    "def work(one, two):\n    return [number for number in range(one) if number > two]\n" * 4
+)
 LOCK = threading.RLock()
 inside: list = []
 counts: collections.Counter = collections.Counter()
@@ -145,7 +147,9 @@ JOBS = {
     "markdown": lambda: markdown.markdown(TEXT),
     "jinja2": lambda: TEMPLATE.render(numbers=range(500)),
     "pygments": lambda: pygments.highlight(SOURCE, PythonLexer(), HtmlFormatter()),
-    "sqlparse": lambda: sqlparse.format("select a, b from c where d in (1, 2) " * 3, reindent=True),
+    "sqlparse": lambda: sqlparse.format(
+        "select a, b from c where d in (1, 2) " * 3, reindent=True
+    ),
     "json": lambda: ITERENCODE.encode([{"n": number} for number in range(300)]),
     "difflib": lambda: list(difflib.unified_diff(SOURCE.split(), TEXT.split())),
     "sort": lambda: sorted(range(3000), key=lambda number: number * 7919 % 3001),
