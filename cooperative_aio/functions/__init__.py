@@ -11,7 +11,6 @@ above it:
 `_checks`          what can be called so; `PreemptionUnavailable`
 `_greenlets`       a function on a stack of its own, which it can leave
 `_collections`     whether a garbage collection is going on
-`_memo`            what was found out about code objects
 `_places`          at which instructions a function may be set aside
 `_locks`           whether a frame stands inside a `with` on a lock
 `_rules`           where a function must not be set aside: the table

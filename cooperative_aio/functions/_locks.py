@@ -14,10 +14,9 @@ from itertools import takewhile
 from types import CodeType, FrameType, MemberDescriptorType
 from typing import Any, Final, NamedTuple
 
-from cooperative_aio.functions._memo import Memo
+__all__ = ["Block", "find_blocks", "holds_lock"]
 
-__all__ = ["holds_lock"]
-
+BEFORE_WITH: Final = dis.opmap.get("BEFORE_WITH", -1)
 UNKNOWN: Final = object()
 LIKE_A_LOCK: Final = re.compile(r"lock|mutex|semaphore|condition", re.IGNORECASE)
 """What names a lock, where the name cannot be looked up: `with self.lock_of(key):`."""
@@ -32,14 +31,11 @@ class Block(NamedTuple):
     names: tuple[str, ...]  # all that the expression mentions
 
 
-def holds_lock(frame: FrameType) -> bool:
-    """Tell whether a frame stands inside a `with` on a lock."""
-    if not frame.f_code.co_exceptiontable:
-        return False
+def holds_lock(frame: FrameType, blocks: tuple[Block, ...]) -> bool:
+    """Tell whether a frame stands inside a `with` on a lock, one of its `blocks`."""
     offset = frame.f_lasti
     return any(
-        block.start <= offset < block.end and _manages_lock(block, frame)
-        for block in _blocks(frame.f_code)
+        block.start <= offset < block.end and _manages_lock(block, frame) for block in blocks
     )
 
 
@@ -85,11 +81,14 @@ def _attribute(value: object, name: str) -> object:
 # What the code says
 
 
-def _find_blocks(code: CodeType) -> tuple[Block, ...]:
-    bytecode = dis.Bytecode(code)
+def find_blocks(code: CodeType) -> tuple[Block, ...]:
+    """Return the `with` blocks of code, in parts."""
+    if BEFORE_WITH not in code.co_code[::2]:
+        return ()  # at once: to look at all instructions takes long
+    bytecode: Any = dis.Bytecode(code)
     instructions = list(bytecode)
     positions = {one.offset: index for index, one in enumerate(instructions)}
-    entries: list[Any] = bytecode.exception_entries  # type: ignore[attr-defined]
+    entries = bytecode.exception_entries
     blocks = []
     for target in dict.fromkeys(entry.target for entry in entries):
         handler = instructions[positions[target] :][:2]
@@ -131,6 +130,3 @@ def _mentioned(one: dis.Instruction) -> tuple[str, ...]:
         return ()
     named = one.argval if isinstance(one.argval, tuple) else (one.argval,)
     return tuple(takewhile(lambda name: isinstance(name, str), named))
-
-
-_blocks: Final = Memo(_find_blocks)

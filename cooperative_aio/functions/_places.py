@@ -14,8 +14,6 @@ import sys
 from types import CodeType, FrameType
 from typing import Any, Final
 
-from cooperative_aio.functions._memo import Memo
-
 __all__ = ["NO_CALLS", "is_between", "is_covered", "raise_at_next_instruction"]
 
 
@@ -32,14 +30,19 @@ NO_CALLS: Final = _opcodes(
 )
 """Instructions that call nothing: a frame above one is of a handler or a finalizer."""
 
+COMPARE_OP: Final = dis.opmap["COMPARE_OP"]
 _IS_311: Final = sys.version_info < (3, 12)
 _ATTRIBUTED_TO_TARGET: Final = sys.version_info < (3, 13)
 
 
 def is_between(frame: FrameType) -> bool:
     """Tell whether the interpreter itself has called a handler, between two instructions."""
-    code, offset = frame.f_code, frame.f_lasti
-    return code.co_code[offset] in BETWEEN or (_IS_311 and offset in _jumps_back(code))
+    code, offset = frame.f_code.co_code, frame.f_lasti
+    opcode = code[offset]
+    # Python 3.11 makes one of a comparison and the jump that follows it, behind its cache.
+    return opcode in BETWEEN or (
+        _IS_311 and opcode == COMPARE_OP and code[offset + 6] in BETWEEN
+    )
 
 
 def is_covered(frame: FrameType) -> bool:
@@ -49,14 +52,11 @@ def is_covered(frame: FrameType) -> bool:
     where the jump leads to, less one instruction, which may be the `try:` itself; and from
     3.12 on the jump of `while condition:` itself is left out of its block.
     """
-    return frame.f_lasti not in _uncovered(frame.f_code)
+    return frame.f_lasti not in find_uncovered(frame.f_code)
 
 
 def _find_jumps_back(code: CodeType) -> dict[int, int]:
-    """Return by the offset of each jump back where it leads to.
-
-    Python 3.11 makes one instruction of a comparison and the jump that follows it.
-    """
+    """Return by the offset of each jump back where it leads to."""
     found: dict[int, int] = {}
     before = None
     for one in dis.get_instructions(code):
@@ -68,12 +68,10 @@ def _find_jumps_back(code: CodeType) -> dict[int, int]:
     return found
 
 
-_jumps_back: Final = Memo(_find_jumps_back)
-
-
-def _find_uncovered(code: CodeType) -> frozenset[int]:
+def find_uncovered(code: CodeType) -> frozenset[int]:
     """Return the offsets of the jumps back whose exceptions are looked up elsewhere."""
-    entries: list[Any] = dis.Bytecode(code).exception_entries
+    bytecode: Any = dis.Bytecode(code)
+    entries = bytecode.exception_entries
 
     def handler(offset: int) -> int | None:
         return next(
@@ -84,11 +82,8 @@ def _find_uncovered(code: CodeType) -> frozenset[int]:
         looked_up = target - 2 if _ATTRIBUTED_TO_TARGET else offset
         return not handler(looked_up) == handler(offset) == handler(target)
 
-    jumps = _jumps_back(code).items() if entries else ()
+    jumps = _find_jumps_back(code).items() if entries else ()
     return frozenset(offset for offset, target in jumps if is_uncovered(offset, target))
-
-
-_uncovered: Final = Memo(_find_uncovered)
 
 
 def raise_at_next_instruction(frame: FrameType, error: BaseException) -> None:

@@ -26,13 +26,13 @@ import enum
 import inspect
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from types import CodeType, FrameType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cooperative_aio.functions._collections import collecting
 from cooperative_aio.functions._greenlets import PACKAGE, Function
-from cooperative_aio.functions._locks import holds_lock
+from cooperative_aio.functions._locks import Block, find_blocks, holds_lock
 from cooperative_aio.functions._places import NO_CALLS, is_between
 
 __all__ = ["ATOMIC", "Verdict", "judge", "may_leave"]
@@ -69,21 +69,15 @@ def judge(function: Function, frame: FrameType) -> Verdict:
     """Say whether a function may be set aside, interrupted in `frame`."""
     if function.kept or collecting():
         return Verdict.LATER
-    name = frame.f_globals.get("__name__")
-    if _is_ours(name):
+    if _is_ours(frame.f_globals.get("__name__")):
         return Verdict.LATER
     if not is_between(frame):
         return Verdict.SOON
-    code, handlers = frame.f_code, _interrupting()
-    if (
-        _is_atomic[name]
-        or id(code) in handlers
-        or code.co_name in WHOLE
-        or holds_lock(frame)
-        or not _may(frame.f_back, handlers)
-    ):
+    handlers = _interrupting()
+    facts = _facts_of(frame)
+    if facts.is_whole or id(frame.f_code) in handlers or holds_lock(frame, facts.blocks):
         return Verdict.LATER
-    return Verdict.LEAVE
+    return Verdict.LEAVE if _may(frame.f_back, handlers) else Verdict.LATER
 
 
 def may_leave(frame: FrameType | None) -> bool:
@@ -94,36 +88,67 @@ def may_leave(frame: FrameType | None) -> bool:
 
 
 def _may(frame: FrameType | None, handlers: frozenset[int]) -> bool:
+    """Look at every frame from here on: quickly, as there may be a thousand."""
+    code: CodeType | None = None
+    never: Container[int] = ()
+    blocks: tuple[Block, ...] = ()
     while frame is not None:
-        code = frame.f_code
-        if (
-            code.co_code[frame.f_lasti] in NO_CALLS
-            or _is_atomic[frame.f_globals.get("__name__")]
-            or id(code) in handlers
-            or code.co_name in WHOLE
-            or (code.co_exceptiontable and holds_lock(frame))
-        ):
+        if frame.f_code is not code:
+            code = frame.f_code
+            if id(code) in handlers:
+                return False
+            _, never, blocks, _ = _facts_of(frame)
+        if frame.f_lasti in never or (blocks and holds_lock(frame, blocks)):
             return False
         frame = frame.f_back
     return True
 
 
-class _Atomic(dict[object, bool]):
-    """Whether a module is one of `ATOMIC`, or of a package that is."""
-
-    def __missing__(self, name: object) -> bool:
-        top = name.partition(".")[0] if isinstance(name, str) else ""
-        is_atomic = name in ATOMIC or (top in ATOMIC and top != "importlib")
-        self[name] = is_atomic and name != Function.__module__  # which is below all others
-        return self[name]
+# What is known of code
 
 
-_is_atomic: Final = _Atomic()
+class Facts(NamedTuple):
+    """What matters of a code object, and of the module that its functions are of."""
+
+    code: CodeType
+    never: Container[int]  # offsets at which it must not be set aside below a frame of it
+    blocks: tuple[Block, ...]  # its `with` blocks
+    is_whole: bool  # it must not be set aside anywhere
 
 
-def _is_ours(name: object) -> bool:
+MOST: Final = 4096  # facts; then all are forgotten, lest code that is made and dropped pile up
+EVERYWHERE: Final = range(1 << 31)
+_facts: Final[dict[int, Facts]] = {}
+
+
+def _facts_of(frame: FrameType) -> Facts:
+    code = frame.f_code
+    facts = _facts.get(id(code))  # by identity: code objects compare by their contents
+    if facts is None:
+        if len(_facts) >= MOST:
+            _facts.clear()
+        facts = _facts[id(code)] = _find_facts(code, frame.f_globals.get("__name__"))
+    return facts
+
+
+def _find_facts(code: CodeType, module: object) -> Facts:
+    if code.co_name in WHOLE or _is_atomic(module):
+        return Facts(code, EVERYWHERE, (), is_whole=True)
+    opcodes = code.co_code[::2]
+    never = frozenset(2 * at for at, opcode in enumerate(opcodes) if opcode in NO_CALLS)
+    return Facts(code, never, find_blocks(code), is_whole=False)
+
+
+def _is_atomic(module: object) -> bool:
+    """Tell whether a module is one of `ATOMIC`, or of a package that is."""
+    top = module.partition(".")[0] if isinstance(module, str) else ""
+    is_atomic = module in ATOMIC or (top in ATOMIC and top != "importlib")
+    return is_atomic and module != Function.__module__  # which is below all others
+
+
+def _is_ours(module: object) -> bool:
     """Tell whether a module is one of this package: not to be interrupted itself."""
-    return isinstance(name, str) and name.startswith(_OURS)
+    return isinstance(module, str) and module.startswith(_OURS)
 
 
 def _interrupting() -> frozenset[int]:

@@ -53,7 +53,7 @@ def validate():
 
 def encode():
     values = [{"number": number, "more": [number] * 3} for number in range(1500)]
-    return json.dumps(values, indent=1)
+    return "".join(json.JSONEncoder(indent=1).iterencode(values))  # in pure Python
 
 
 def encode_by_default():

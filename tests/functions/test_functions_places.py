@@ -8,7 +8,6 @@ from core_support import on_both_loops
 from functions_support import Bomb, Stepwise, interrupt, parts_of
 
 from cooperative_aio.functions import _places, steps_of
-from cooperative_aio.functions._memo import Memo
 
 pytestmark = pytest.mark.usefixtures("long_slices")
 
@@ -249,7 +248,9 @@ def test_the_trace_function_of_a_debugger_is_put_back():
 
 
 def test_some_jumps_back_are_not_covered_by_their_blocks():
-    found = {function.__name__ for function in PLACES if _places._uncovered(function.__code__)}
+    found = {
+        function.__name__ for function in PLACES if _places.find_uncovered(function.__code__)
+    }
     assert found >= ({"in_while"} if sys.version_info >= (3, 12) else {"in_try_on_one_line"})
     assert not found & {"in_for", "in_call"}
 
@@ -290,15 +291,3 @@ def test_a_better_place_is_looked_for_so_many_times(monkeypatch):
     monkeypatch.setattr(_alarm, "AGAIN", 0.0)
     assert _alarm._pending()
     _alarm._now.pending = None
-
-
-def test_what_is_known_of_code_is_forgotten_when_it_is_too_much():
-    calls = []
-
-    def find(code):
-        calls.append(code.co_name)
-        return len(calls)
-
-    memo = Memo(find, most=2)
-    codes = [function.__code__ for function in PLACES]
-    assert [memo(codes[number]) for number in (0, 0, 1, 1, 2, 0)] == [1, 1, 2, 2, 3, 4]

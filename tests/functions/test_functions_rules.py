@@ -24,7 +24,7 @@ from cooperative_aio import Clock
 from cooperative_aio.functions import _alarm as alarm
 from cooperative_aio.functions import _rules as rules
 from cooperative_aio.functions import steps_of, uninterrupted
-from cooperative_aio.functions._locks import _find_blocks
+from cooperative_aio.functions._locks import find_blocks
 
 pytestmark = pytest.mark.usefixtures("long_slices")
 
@@ -354,7 +354,7 @@ def test_the_blocks_of_a_function_are_all_found():
         with open(one):  # noqa: PTH123
             pass
 
-    paths = {block.path for block in _find_blocks(work.__code__)}
+    paths = {block.path for block in find_blocks(work.__code__)}
     assert paths == {("one",), ("two",), ()}
 
 
@@ -710,3 +710,11 @@ def test_the_handler_is_not_interrupted_by_its_own_alarm(monkeypatch):
 def test_an_error_of_the_rules_does_not_reach_the_function(monkeypatch):
     monkeypatch.setattr("cooperative_aio.functions._alarm.judge", lambda *_: 1 / 0)
     assert steps_that(interrupt) == 1
+
+
+def test_what_is_known_of_code_is_forgotten_when_it_is_too_much(monkeypatch):
+    monkeypatch.setattr(rules, "MOST", 2)
+    monkeypatch.setattr(rules, "_facts", {})
+    for _ in range(3):
+        assert steps_that(with_null_context) == 2
+        assert len(rules._facts) <= 2
