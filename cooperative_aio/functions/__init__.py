@@ -10,11 +10,11 @@ above it:
 ================== ==================================================================
 `_checks`          what can be called so; `PreemptionUnavailable`
 `_greenlets`       a function on a stack of its own, which it can leave
+`_availability`    where functions can be interrupted
 `_collections`     whether a garbage collection is going on
 `_places`          at which instructions a function may be set aside
 `_locks`           whether a frame stands inside a `with` on a lock
 `_rules`           where a function must not be set aside: the table
-`_availability`    where functions can be interrupted
 `_alarm`           interrupt a function when its slice is over
 `_pace`            how long a step may last
 `_inside`          `give_way`, `wait_on`, `uninterrupted`

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import _thread
 import functools
-import inspect
 import math
 import operator
 import signal
@@ -20,9 +19,12 @@ from typing import Any, Final
 
 from cooperative_aio.functions._availability import (
     ITIMER_REAL,
+    SIG_DFL,
+    SIG_IGN,
     SIGALRM,
     busy,
     get_handler,
+    set_handler,
     unproved,
 )
 from cooperative_aio.functions._checks import PreemptionUnavailable
@@ -36,8 +38,6 @@ AGAIN: Final = 0.000997  # seconds between alarms, by which the timer is known a
 FIRST_AGAIN: Final = 0.0001  # seconds until the first of them, if it is to be sooner
 TRIES: Final = 64
 SOONEST: Final = 1e-6  # seconds: 0 would stop the timer
-
-_set_handler: Final = inspect.unwrap(signal.signal)  # without the enum for each answer
 
 
 # The timer
@@ -136,9 +136,9 @@ def _take_over() -> bool:
     """Make handler and timer ours, if they are nobody's."""
     if threading.get_ident() != threading.main_thread().ident or not _is_free():
         return False
-    previous = _set_handler(SIGALRM, _on_alarm)
+    previous = set_handler(SIGALRM, _on_alarm)
     # Ours: somebody has put back what was found in a step.
-    _now.previous = signal.SIG_DFL if previous is _on_alarm else previous
+    _now.previous = SIG_DFL if previous is _on_alarm else previous
     return True
 
 
@@ -154,8 +154,8 @@ def _give_back() -> None:
     # An alarm that came too late is handled here, and ignored; or it is pending, for another
     # thread to handle it: to ignore the signal, for a moment, discards it.
     if get_handler(SIGALRM) is _on_alarm:
-        _set_handler(SIGALRM, signal.SIG_IGN)
-        _set_handler(SIGALRM, _now.previous)
+        set_handler(SIGALRM, SIG_IGN)
+        set_handler(SIGALRM, _now.previous)
     _now.previous = None  # not before that: the handler may still be called
     if left and not _is_ours(again):
         signal.setitimer(ITIMER_REAL, left, again)
@@ -218,7 +218,7 @@ def _set_aside(function: Function, frame: FrameType) -> None:
 
 def _meant_for_another() -> None:
     """Do what the signal does without a handler: ours was put back by somebody else."""
-    _set_handler(SIGALRM, signal.SIG_DFL)
+    set_handler(SIGALRM, SIG_DFL)
     signal.raise_signal(SIGALRM)
 
 

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import inspect
 import platform
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from importlib import import_module
 from typing import Any, Final
 
-__all__ = ["ITIMER_REAL", "SIGALRM", "busy", "get_handler", "unproved"]
+__all__ = [
+    "ITIMER_REAL",
+    "SIGALRM",
+    "SIG_DFL",
+    "SIG_IGN",
+    "busy",
+    "get_handler",
+    "set_handler",
+    "unproved",
+]
 
 PROVED: Final = {("linux", "cpython", (3, minor)) for minor in (11, 12, 13)}
 """Where the soak test has run: see docs/explanation/setting-functions-aside.md."""
 
 SIGALRM: Final[Any] = getattr(signal, "SIGALRM", 0)  # 0 where there is none
 ITIMER_REAL: Final[Any] = getattr(signal, "ITIMER_REAL", 0)
-get_handler: Final = inspect.unwrap(signal.getsignal)  # without an enum for each answer
+_signal: Final[Any] = import_module("_signal")
+# Without an enum for each argument and each answer, which takes twenty times as long
+get_handler: Final[Callable[[int], Any]] = getattr(_signal, "getsignal", signal.getsignal)
+set_handler: Final[Callable[[int, Any], Any]] = getattr(_signal, "signal", signal.signal)
+SIG_DFL: Final[Any] = getattr(_signal, "SIG_DFL", signal.SIG_DFL)
+SIG_IGN: Final[Any] = getattr(_signal, "SIG_IGN", signal.SIG_IGN)
 
 
 def unproved() -> str | None:

@@ -23,13 +23,13 @@ inside of C code that looks for signals  an object is used while it is changed
 from __future__ import annotations
 
 import enum
-import inspect
 import signal
 import sys
 from collections.abc import Container, Iterator
 from types import CodeType, FrameType
 from typing import Any, Final, NamedTuple
 
+from cooperative_aio.functions._availability import get_handler
 from cooperative_aio.functions._collections import collecting
 from cooperative_aio.functions._greenlets import PACKAGE, Function
 from cooperative_aio.functions._locks import Block, find_blocks, holds_lock
@@ -52,7 +52,6 @@ ATOMIC: Final = frozenset(
 WHOLE: Final = frozenset({"__del__", "__enter__", "__exit__"})
 """Methods that must not be ended in the middle, by a cancellation, say."""
 
-_getsignal: Final = inspect.unwrap(signal.getsignal)  # without an enum for each answer
 _SIGNALS: Final = sorted(map(int, signal.valid_signals()))
 _OURS: Final = f"{PACKAGE}."
 
@@ -153,8 +152,9 @@ def _is_ours(module: object) -> bool:
 
 def _interrupting() -> frozenset[int]:
     """Return by their ids the code objects that run on top of any frame."""
-    called = [*map(_getsignal, _SIGNALS), sys.gettrace(), sys.getprofile()]
-    return frozenset(id(code) for one in called if callable(one) for code in _codes_of(one))
+    called = [one for one in map(get_handler, _SIGNALS) if callable(one)]
+    called += [one for one in (sys.gettrace(), sys.getprofile()) if one is not None]
+    return frozenset(id(code) for one in called for code in _codes_of(one))
 
 
 def _codes_of(called: Any) -> Iterator[CodeType]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextvars import Context, copy_context
@@ -151,7 +152,7 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
         )
 
     def __del__(self) -> None:
-        if self._function is None:
+        if self._function is None or sys.is_finalizing():
             return
         if self._thread == threading.get_ident():
             self.close()
