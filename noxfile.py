@@ -99,7 +99,7 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, requires=["build"], default=False)
 def soak(session: nox.Session) -> None:
-    """Set functions aside for SOAK_SECONDS, ten minutes by default, on every Python there is."""
+    """Set functions aside for SOAK_SECONDS (ten minutes), on every Python there is."""
     session.install(wheel(session), *group("test"))
     session.run("python", "-P", "tests/functions/soak.py")
 

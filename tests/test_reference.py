@@ -20,6 +20,7 @@ DOCS = TESTS.parent / "docs"
 PAGES = sorted((DOCS / "reference").glob("*.md"))
 MODULES = [
     "cooperative_aio",
+    "cooperative_aio.functions",
     "cooperative_aio.monitor",
     "cooperative_aio.offload",
     "cooperative_aio.opentelemetry",

@@ -103,7 +103,16 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
         return self._step(None)
 
     def send(self, value: Any, /) -> Awaitable[Any] | None:
-        """Take a step, with the result of what the function waits on."""
+        """Take a step, with the result of what the function waits on.
+
+        Raises:
+            StopIteration: The function has returned; with its result.
+            TypeError: The function has not begun, and so waits on nothing.
+            ValueError: It is running.
+            BaseException: Whatever the function raised.
+
+        Cancellation: nothing is awaited here; who steps it does.
+        """
         if self._call is not None and value is not None:
             raise TypeError("cannot send a value to a function that has not begun")
         return self._step(value)
@@ -115,7 +124,15 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
         traceback: TracebackType | None = None,
         /,
     ) -> Awaitable[Any] | None:
-        """Take a step that begins with an exception, where the function stands."""
+        """Take a step that begins with an exception, where the function stands.
+
+        Raises:
+            StopIteration: The function has returned; with its result.
+            ValueError: It is running.
+            BaseException: What was thrown, or whatever else the function raised.
+
+        Cancellation: nothing is awaited here; who steps it does.
+        """
         error = _as_exception(kind, value, traceback)
         try:
             if self._is_running or self._function is not None:
@@ -130,6 +147,7 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
 
         Raises:
             RuntimeError: It goes on all the same; it is dropped, and never runs again.
+            ValueError: It is running.
             BaseException: Whatever it raises instead.
         """
         function = self._function

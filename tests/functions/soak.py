@@ -17,7 +17,6 @@ import os
 import random
 import re
 import signal
-import sys
 import threading
 import time
 
@@ -221,7 +220,6 @@ def main():
         until.set()
         sender.join()
     gc.collect()
-    print(sys.version.split()[0], dict(counts))
     assert counts["entered"] == counts["left"], "a finally was skipped"
     assert not counts["not alone"], "two functions were in one lock"
     assert not counts["reported"], "something was reported to the loop"

@@ -455,7 +455,7 @@ def test_a_function_that_goes_on_when_it_is_closed_is_interrupted_and_dropped(mo
             try:
                 while True:
                     pass
-            except BaseException:  # noqa: BLE001, S110, PERF203
+            except BaseException:  # noqa: BLE001, S110
                 pass
 
     iterator = steps_of(work)

@@ -159,7 +159,7 @@ async def test_a_function_that_ignores_that_it_is_stopped_is_reported_and_droppe
         while True:
             try:
                 let_go()
-            except BaseException:  # noqa: BLE001, S110, PERF203
+            except BaseException:  # noqa: BLE001, S110
                 pass
 
     cooperator = Cooperator()

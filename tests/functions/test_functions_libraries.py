@@ -9,8 +9,8 @@ import threading
 
 import jinja2
 import markdown
-import networkx
-import numpy
+import networkx as nx
+import numpy as np
 import pydantic
 import pygments
 import pytest
@@ -43,7 +43,7 @@ class Point(pydantic.BaseModel):
     @classmethod
     def check(cls, value):
         for _ in range(50):
-            value = value + 1 - 1  # noqa: PLR6104
+            value = value + 1 - 1
         return value
 
 
@@ -67,15 +67,15 @@ def encode_by_default():
 
 
 def shortest_paths():
-    graph = networkx.grid_2d_graph(12, 12)
-    return sum(sum(one.values()) for _, one in networkx.all_pairs_shortest_path_length(graph))
+    graph = nx.grid_2d_graph(12, 12)
+    return sum(sum(one.values()) for _, one in nx.all_pairs_shortest_path_length(graph))
 
 
 def apply_a_function():
     def slow(value):
         return sum(range(int(value) % 200))
 
-    return numpy.vectorize(slow)(numpy.arange(6000)).tolist()
+    return np.vectorize(slow)(np.arange(6000)).tolist()
 
 
 def parse():

@@ -348,11 +348,11 @@ def test_a_class_that_cannot_be_looked_at_is_no_lock(monkeypatch):
 
 def test_the_blocks_of_a_function_are_all_found():
     def work(one, two):
-        with one:
-            with two:
-                return 1
+        with one, two:
+            return 1
         with open(one):  # noqa: PTH123
             pass
+        return None
 
     paths = {block.path for block in find_blocks(work.__code__)}
     assert paths == {("one",), ("two",), ()}
@@ -560,8 +560,8 @@ def callback_of_the_collector():
 @pytest.mark.parametrize(
     "function",
     [
-        lambda: [InterruptsWhenFreed()].clear(),
-        lambda: [InterruptsWhenFreedItself()].clear(),
+        [InterruptsWhenFreed()].clear,
+        [InterruptsWhenFreedItself()].clear,
         free_by_the_collector,
         weak_reference_by_the_collector,
         weak_reference_of_a_variable,

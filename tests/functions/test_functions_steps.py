@@ -1,6 +1,7 @@
 """Functions as iterators: they can be stepped, sent to, thrown into and closed."""
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import subprocess
@@ -310,14 +311,12 @@ def test_a_function_that_goes_on_when_it_is_closed_is_dropped(monkeypatch, wait)
             try:
                 rounds.append(1)
                 wait()
-            except BaseException:  # noqa: BLE001, PERF203
+            except BaseException:  # noqa: BLE001
                 rounds.append(2)
 
     def let_go_first():
-        try:
+        with contextlib.suppress(GeneratorExit):
             let_go()
-        except GeneratorExit:
-            pass
 
     iterator = steps(work)
     next(iterator)
@@ -603,20 +602,26 @@ class CalledAsCoroutine:
         ("x" * 1000, r"function must be callable, got 'x+\.\.\.x+'$"),
         (
             coroutine_function,
-            "function must be an ordinary function, got the coroutine function"
-            " coroutine_function; await what it returns",
+            (
+                "function must be an ordinary function, got the coroutine function"
+                " coroutine_function; await what it returns"
+            ),
         ),
         (partial(coroutine_function), "got the coroutine function coroutine_function"),
         (CalledAsCoroutine(), "got the coroutine function CalledAsCoroutine"),
         (
             generator_function,
-            "got the generator function generator_function; call it, and give what it returns"
-            r" to cooperate\(\) or accumulate\(\)",
+            (
+                "got the generator function generator_function; call it, and give what it returns"
+                r" to cooperate\(\) or accumulate\(\)"
+            ),
         ),
         (
             async_generator_function,
-            "got the async generator function async_generator_function; iterate with"
-            " `async for` over what it returns",
+            (
+                "got the async generator function async_generator_function; iterate with"
+                " `async for` over what it returns"
+            ),
         ),
     ],
 )
