@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
@@ -48,7 +49,7 @@ class _Now:
 
     __slots__ = (
         *("delay", "function", "has_left", "is_looking", "pending", "previous", "tried_since"),
-        *("tries", "until"),
+        *("put_back_trace", "tries", "until"),
     )
 
     def __init__(self) -> None:
@@ -59,6 +60,7 @@ class _Now:
         self.is_looking = False  # in the handler, which its own alarm interrupts
         self.has_left = False  # a function was set aside by the handler
         self.pending: object = None  # keeps a weak reference alive
+        self.put_back_trace: Callable[[], None] | None = None  # see raise_at_next_instruction
         self.tries = 0  # to find a better place, since
         self.tried_since = -math.inf  # by time.perf_counter
 
@@ -119,6 +121,9 @@ class Alarm:
         """Take the timer back, and leave everything as it was."""
         if not self.is_set:
             return
+        if _now.put_back_trace is not None:
+            _now.put_back_trace()
+            _now.put_back_trace = None
         has_left, _now.has_left = _now.has_left, False
         _now.function, _now.until = self._outer, self._until
         if has_left:
@@ -211,12 +216,12 @@ def _set_aside(function: Function, frame: FrameType) -> None:
         try:
             if is_covered(frame):
                 raise answer.error
-            raise_at_next_instruction(frame, answer.error)
+            _now.put_back_trace = raise_at_next_instruction(frame, answer.error)
         finally:
             del answer, frame, function  # the error refers to this frame
 
 
-def _meant_for_another() -> None:
+def _meant_for_another() -> None:  # pragma: no cover (it ends the process)
     """Do what the signal does without a handler: ours was put back by somebody else."""
     set_handler(SIGALRM, SIG_DFL)
     signal.raise_signal(SIGALRM)

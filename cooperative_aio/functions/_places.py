@@ -10,7 +10,9 @@ and at the jump back of a loop it is always the interpreter itself.
 from __future__ import annotations
 
 import dis
+import functools
 import sys
+from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, Final
 
@@ -86,19 +88,24 @@ def find_uncovered(code: CodeType) -> frozenset[int]:
     return frozenset(offset for offset, target in jumps if is_uncovered(offset, target))
 
 
-def raise_at_next_instruction(frame: FrameType, error: BaseException) -> None:
+def raise_at_next_instruction(frame: FrameType, error: BaseException) -> Callable[[], None]:
     """Let the function of `frame` jump back, and raise `error` where it then is.
 
-    By a trace function, of which a thread has one: what was set is put back.
-    """
-    outer, local, traced = sys.gettrace(), frame.f_trace, frame.f_trace_opcodes
+    By a trace function, of which a thread has one.
 
-    def trace(_frame: FrameType, event: str, _argument: object) -> Any:
+    Returns:
+        What puts back the one that there was, when the function has left the loop: Python
+        takes a trace function away that raises.
+    """
+    outer, traced = sys.gettrace(), frame.f_trace_opcodes
+
+    def trace(  # pragma: no cover (what traces is not traced)
+        _frame: FrameType, event: str, _argument: object
+    ) -> Any:
         nonlocal error
         if event != "opcode":  # of a line, say: those are not looked up well either
             return trace
-        frame.f_trace, frame.f_trace_opcodes = local, traced
-        sys.settrace(outer)
+        frame.f_trace_opcodes = traced
         try:
             raise error
         finally:
@@ -106,6 +113,7 @@ def raise_at_next_instruction(frame: FrameType, error: BaseException) -> None:
 
     frame.f_trace, frame.f_trace_opcodes = trace, True
     sys.settrace(_trace_nothing)
+    return functools.partial(sys.settrace, outer)
 
 
 def _trace_nothing(_frame: FrameType, _event: str, _argument: object) -> None:

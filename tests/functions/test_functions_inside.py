@@ -99,7 +99,7 @@ async def test_a_function_waits_also_under_uninterrupted():
 
 
 def give_way_with_a_lock(letters):
-    with threading.Lock():
+    with threading.Lock():  # noqa: PLW2101
         letters.cooperator.give_way()
 
 

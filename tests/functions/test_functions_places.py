@@ -223,7 +223,8 @@ def test_a_function_that_catches_what_is_thrown_goes_on():
     assert stop.value.value == (None, [0, 1, 2])
 
 
-def test_the_trace_function_of_a_debugger_is_put_back():
+@pytest.mark.parametrize("function", PLACES)
+def test_the_trace_function_of_a_debugger_is_put_back(function):
     events = []
 
     def trace(_frame, event, _argument):
@@ -235,7 +236,7 @@ def test_the_trace_function_of_a_debugger_is_put_back():
         return local
 
     before = sys.gettrace()
-    iterator = steps_of(in_try, log := [], [Bomb()])
+    iterator = steps_of(function, log := [], [Bomb()])
     next(iterator)
     sys.settrace(trace)
     try:
