@@ -112,6 +112,7 @@ def raise_at_next_instruction(frame: FrameType, error: BaseException) -> Callabl
             del error  # it refers to this frame
 
     frame.f_trace, frame.f_trace_opcodes = trace, True
+    sys.settrace(None)  # else 3.12 does not look at code that was set aside meanwhile
     sys.settrace(_trace_nothing)
     return functools.partial(sys.settrace, outer)
 

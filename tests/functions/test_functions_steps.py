@@ -612,7 +612,7 @@ class CalledAsCoroutine:
         (
             generator_function,
             (
-                "got the generator function generator_function; call it, and give what it returns"
+                "got the generator function generator_function; call it, and give what it returns"  # noqa: E501
                 r" to cooperate\(\) or accumulate\(\)"
             ),
         ),
