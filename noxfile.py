@@ -146,6 +146,13 @@ def million(session: nox.Session) -> None:
     session.run("python", "-P", "-m", "pytest", *(session.posargs or tests))
 
 
+@nox.session(python=PYTHONS, requires=["build"], default=False)
+def soak(session: nox.Session) -> None:
+    """Set functions aside for SOAK_SECONDS (ten minutes), on every Python there is."""
+    session.install(wheel(session), *group("test"))
+    session.run("python", "-P", "tests/functions/soak.py")
+
+
 @nox.session(requires=["build"])
 def docs(session: nox.Session) -> None:
     """Make a site of docs, in docs/_build/html; what Sphinx warns of is an error."""

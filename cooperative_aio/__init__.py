@@ -47,6 +47,7 @@ The modules, each of which imports only from those above it:
 `monitor`          a page that shows what runs
 `tasklet`          event-driven generators that talk by messages
 `testing`          manual schedulers, virtual time, pytest fixtures
+`functions`        ordinary functions that never yield, in slices
 `offload`          the same generators in threads, processes, or a Dask cluster
 `_json_array`      a JSON array in pieces, and text in batches
 `_lifetime`        what an application owns from its start to its end

@@ -359,6 +359,12 @@ class Engine:
             lease, self.granted = self.granted, None
         return used, lease
 
+    def rest_of_slice(self) -> float:
+        """Return for how many seconds a step may go on that can be set aside."""
+        seconds = self.rhythm.time_slice.seconds
+        rest = self.queue.deadline - self.clock()
+        return rest if seconds / 4 < rest < seconds else seconds
+
     def _charge_nobody(self, used: float) -> None:
         """Take back what was charged for beyond the CPU time of a tick."""
         beyond = self._meter.beyond(used)

@@ -73,6 +73,9 @@ class Home(Protocol):
     def note_step(self, seat: Seat, seconds: float) -> None:
         """Note a step that took so long."""
 
+    def rest_of_slice(self) -> float:
+        """Return for how many seconds a step may go on that can be set aside."""
+
     def forget(self, job: Job, failure: BaseException | None) -> None:
         """Drop a job that has ended, and with what if it has failed."""
 

@@ -21,6 +21,7 @@ PAGES = sorted((DOCS / "reference").glob("*.md"))
 MODULES = [
     "cooperative_aio",
     "cooperative_aio.aiohttp",
+    "cooperative_aio.functions",
     "cooperative_aio.monitor",
     "cooperative_aio.offload",
     "cooperative_aio.opentelemetry",

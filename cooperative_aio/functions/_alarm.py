@@ -1,0 +1,258 @@
+"""Interrupt a function when its slice is over: a timer, and the handler of its signal.
+
+Both are ours while a function computes, and at no other time. The timer repeats, as a
+single alarm may find the function where it must not be set aside.
+"""
+
+from __future__ import annotations
+
+import _thread
+import functools
+import math
+import operator
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+
+from cooperative_aio.functions._availability import (
+    ITIMER_REAL,
+    SIG_DFL,
+    SIG_IGN,
+    SIGALRM,
+    busy,
+    get_handler,
+    set_handler,
+    unproved,
+)
+from cooperative_aio.functions._checks import PreemptionUnavailable
+from cooperative_aio.functions._greenlets import Function, Thrown, getcurrent
+from cooperative_aio.functions._places import is_covered, raise_at_next_instruction
+from cooperative_aio.functions._rules import Verdict, judge
+
+__all__ = ["Alarm", "check_available", "why_not"]
+
+AGAIN: Final = 0.000997  # seconds between alarms, by which the timer is known as ours
+FIRST_AGAIN: Final = 0.0001  # seconds until the first of them, if it is to be sooner
+TRIES: Final = 64
+SOONEST: Final = 1e-6  # seconds: 0 would stop the timer
+
+
+# The timer
+
+
+class _Now:
+    """What the handler has to know: one for the process, as signals are."""
+
+    __slots__ = (
+        *("delay", "function", "has_left", "is_looking", "pending", "previous", "tried_since"),
+        *("put_back_trace", "tries", "until"),
+    )
+
+    def __init__(self) -> None:
+        self.function: Function | None = None  # that computes, and may be interrupted
+        self.delay = FIRST_AGAIN
+        self.until = 0.0  # when it is to be, by time.perf_counter
+        self.previous: Any = None  # the handler to put back; None while ours is not set
+        self.is_looking = False  # in the handler, which its own alarm interrupts
+        self.has_left = False  # a function was set aside by the handler
+        self.pending: object = None  # keeps a weak reference alive
+        self.put_back_trace: Callable[[], None] | None = None  # see raise_at_next_instruction
+        self.tries = 0  # to find a better place, since
+        self.tried_since = -math.inf  # by time.perf_counter
+
+
+_now: Final = _Now()
+
+
+def check_available() -> None:
+    """Refuse to preempt where that cannot be had.
+
+    Raises:
+        PreemptionUnavailable: With the reason, and what to do.
+    """
+    if reason := why_not():
+        raise PreemptionUnavailable(
+            f"cannot preempt functions: {reason}; with preempt=False they are set aside"
+            " where they call give_way() or wait_on()"
+        )
+
+
+def why_not() -> str | None:
+    """Return why functions cannot be preempted now; None if they can."""
+    return unproved() or busy(_on_alarm, is_nested=_now.function is not None)
+
+
+class Alarm:
+    """Interrupt a function after some seconds: `with Alarm(function, seconds): ...`.
+
+    For each step one. They may be nested, where a function steps another: the outer one's
+    time goes on. Does nothing where the signal or the timer has become somebody else's
+    since `check_available()`; `is_set` tells.
+    """
+
+    __slots__ = ("_function", "_outer", "_seconds", "_until", "is_set")
+
+    def __init__(self, function: Function, seconds: float) -> None:
+        self._function = function
+        self._seconds = seconds
+        self._outer: Function | None = None
+        self._until = 0.0
+        self.is_set = False
+
+    def __enter__(self) -> bool:
+        """Set the timer; tell whether that could be done."""
+        self._outer, self._until = _now.function, _now.until
+        if self._outer is None and not _take_over():
+            return False
+        now = time.perf_counter()
+        _now.until = now + self._seconds
+        if self._outer is not None:
+            _now.until = min(_now.until, self._until)
+        _now.function, _now.delay = self._function, FIRST_AGAIN
+        self.is_set = True
+        signal.setitimer(ITIMER_REAL, max(_now.until - now, SOONEST), AGAIN)
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        """Take the timer back, and leave everything as it was."""
+        if not self.is_set:
+            return
+        if _now.put_back_trace is not None:
+            _now.put_back_trace()
+            _now.put_back_trace = None
+        has_left, _now.has_left = _now.has_left, False
+        _now.function, _now.until = self._outer, self._until
+        if has_left:
+            # The interpreter's round over the pending signals was left in the middle:
+            # let it begin again, or those that were to come wait for the next signal.
+            _thread.interrupt_main(SIGALRM)
+        if self._outer is None:
+            _give_back()
+        else:
+            rest = max(_now.until - time.perf_counter(), SOONEST)
+            signal.setitimer(ITIMER_REAL, rest, AGAIN)
+
+
+def _take_over() -> bool:
+    """Make handler and timer ours, if they are nobody's."""
+    if threading.get_ident() != threading.main_thread().ident or not _is_free():
+        return False
+    previous = set_handler(SIGALRM, _on_alarm)
+    # Ours: somebody has put back what was found in a step.
+    _now.previous = SIG_DFL if previous is _on_alarm else previous
+    return True
+
+
+def _is_free() -> bool:
+    handler = get_handler(SIGALRM)
+    is_free = isinstance(handler, int) or handler is _on_alarm
+    return is_free and not signal.getitimer(ITIMER_REAL)[0]
+
+
+def _give_back() -> None:
+    """Put back what was there before, unless the function has put something else there."""
+    left, again = signal.setitimer(ITIMER_REAL, 0)
+    # An alarm that came too late is handled here, and ignored; or it is pending, for another
+    # thread to handle it: to ignore the signal, for a moment, discards it.
+    if get_handler(SIGALRM) is _on_alarm:
+        set_handler(SIGALRM, SIG_IGN)
+        set_handler(SIGALRM, _now.previous)
+    _now.previous = None  # not before that: the handler may still be called
+    if left and not _is_ours(again):
+        signal.setitimer(ITIMER_REAL, left, again)
+
+
+def _is_ours(again: float) -> bool:
+    return abs(again - AGAIN) < 1e-6  # noqa: PLR2004 (what the system rounds to)
+
+
+# The signal
+
+
+def _on_alarm(_number: int, frame: FrameType | None) -> object:
+    """Set the function aside, if it may be where it stands."""
+    function = _now.function
+    if function is None:
+        if _now.previous is None:
+            _meant_for_another()
+        return None
+    if _now.is_looking or frame is None or getcurrent() is not function:
+        return None
+    answer: object = None
+    try:
+        _now.is_looking = True
+        verdict = judge(function, frame)
+        if verdict is Verdict.SOON:
+            answer = _pending()
+    except Exception:  # noqa: BLE001 (whatever was looked at: it is not the function's fault)
+        verdict = Verdict.LATER
+    finally:
+        _now.is_looking = False
+    if verdict is Verdict.LEAVE:
+        _set_aside(function, frame)
+    elif verdict is Verdict.LATER:
+        _try_sooner()
+    return answer
+
+
+def _try_sooner() -> None:
+    """Come again earlier, if less and less so: code may be in a lock nearly all of its time."""
+    left, again = signal.getitimer(ITIMER_REAL)
+    is_over = time.perf_counter() >= _now.until
+    if is_over and _is_ours(again) and left > _now.delay:
+        signal.setitimer(ITIMER_REAL, _now.delay, AGAIN)
+        _now.delay *= 1.25
+
+
+def _set_aside(function: Function, frame: FrameType) -> None:
+    """Leave the loop to others; go on here, at some time, in the middle of the function."""
+    _now.has_left = True
+    answer = function.leave(None)
+    if type(answer) is Thrown:
+        try:
+            if is_covered(frame):
+                raise answer.error
+            _now.put_back_trace = raise_at_next_instruction(frame, answer.error)
+        finally:
+            del answer, frame, function  # the error refers to this frame
+
+
+def _meant_for_another() -> None:  # pragma: no cover (it ends the process)
+    """Do what the signal does without a handler: ours was put back by somebody else."""
+    set_handler(SIGALRM, SIG_DFL)
+    signal.raise_signal(SIGALRM)
+
+
+# Interrupt again, but not before the handler has returned
+
+
+class _Reminder(weakref.ref[Any]):
+    """A weak reference that, when its object is gone, has the signal handled again."""
+
+    trip = staticmethod(functools.partial(_thread.interrupt_main, SIGALRM))
+
+
+class _Token:
+    __slots__ = ("__weakref__",)
+
+
+def _pending() -> object:
+    """Return what is to be returned to the interpreter.
+
+    When it drops that, no bytecode of the handler is left to be interrupted: the signal is
+    pending, and the next instruction that looks for signals finds it. That is tried so
+    many times for each alarm of the timer, as code may have no better place for long.
+    """
+    now = time.perf_counter()
+    if now - _now.tried_since > AGAIN:
+        _now.tried_since, _now.tries = now, 0
+    _now.tries += 1
+    if _now.tries > TRIES:
+        return None
+    token = _Token()
+    _now.pending = _Reminder(token, operator.methodcaller("trip"))
+    return token
