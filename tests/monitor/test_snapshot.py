@@ -70,7 +70,7 @@ async def workshop():
     made = Workshop()
     observe(asyncio.get_running_loop(), made.history)
     yield made
-    stop_observing(made.history)
+    stop_observing(asyncio.get_running_loop(), made.history)
     made.cooperator.stop()
 
 
