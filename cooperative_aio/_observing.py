@@ -88,5 +88,7 @@ def observe(loop: asyncio.AbstractEventLoop, observer: Observer) -> None:
 
 
 def stop_observing(loop: asyncio.AbstractEventLoop, observer: Observer) -> None:
-    """Tell `observer` nothing any more."""
-    state_of(loop).observers.remove(observer)
+    """Tell `observer` nothing any more; it may be told so twice."""
+    observers = state_of(loop).observers
+    if observer in observers:
+        observers.remove(observer)

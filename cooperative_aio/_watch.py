@@ -39,7 +39,6 @@ __all__ = [
     "LoopLag",
     "Watch",
     "figures_of",
-    "state_of",
 ]
 
 logger: Final = logging.getLogger("cooperative_aio")
@@ -50,21 +49,13 @@ OWN: Final = "loop"  # what the loop's own Cooperator is called
 NO_LABEL: Final = "(no label)"
 
 
-def state_of(task: CooperativeTask[Any]) -> str:
-    """Name the state of an unfinished task as `statistics()` counts it."""
-    if task.waiting:
-        return "waiting"
-    return "paused" if task.paused else "ready"
-
-
 def figures_of(cooperator: Cooperator) -> Mapping[str, Any]:
-    """Return the statistics of a Cooperator by name; what it does not count is 0."""
+    """Return the statistics of a Cooperator by name."""
     statistics = cooperator.statistics()
     figures = {
         one.name: getattr(statistics, one.name) for one in dataclasses.fields(statistics)
     }
-    newer = {name: getattr(statistics, name, 0) for name in (*ENDS, "refused")}
-    return {**newer, "collector_time": 0.0, **figures}
+    return {"collector_time": 0.0, **figures}
 
 
 class Labels:

@@ -18,7 +18,7 @@ from cooperative_aio._cooperator import Cooperator
 from cooperative_aio._history import Failure, History, group_name
 from cooperative_aio._legible import legible
 from cooperative_aio._task import CooperativeTask
-from cooperative_aio._watch import LoopLag, figures_of, state_of
+from cooperative_aio._watch import LoopLag, figures_of
 from cooperative_aio._watchdog import Stall
 
 __all__ = [
@@ -237,7 +237,7 @@ def _describe(task: Task, recent: Recent) -> dict[str, Any]:
         "number": recent.number(task),
         "name": legible(task.name),
         "group": group_name(task),
-        "state": state_of(task),
+        "state": task.state,
         "paused": task.paused,
         "weight": task.weight,
         "steps": task.steps,

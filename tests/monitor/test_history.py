@@ -9,6 +9,7 @@ import pytest
 from cooperative_aio import Cooperator, SchedulerStopped, TaskStopped, batch_accumulate
 from cooperative_aio._history import FAILURES, GROUPS, TEXT, Histogram, History, group_name
 from cooperative_aio._legible import legible
+from cooperative_aio._loop import state_of
 from cooperative_aio._observing import note_all_steps, observe, stop_observing
 from cooperative_aio.testing import ManualScheduler, one_step
 
@@ -29,7 +30,7 @@ class Loop:
         return self
 
     def __exit__(self, *_):
-        stop_observing(self.history)
+        stop_observing(asyncio.get_running_loop(), self.history)
 
     def tick(self, count=1):
         """Take so many steps, one in every quarter of a second."""
@@ -116,7 +117,7 @@ async def test_what_was_made_before_has_no_times():
         assert await task is None
         assert loop.cooperator not in loop.history.durations
         assert loop.history.groups(loop.cooperator)["a"].ended == 1
-    assert loop.cooperator._make_task.__func__.__closure__ is None  # nothing is wrapped now
+    assert state_of(asyncio.get_running_loop()).observers == []  # nobody is told now
 
 
 async def test_several_observers_and_loops_are_told_apart(loop):
@@ -128,9 +129,9 @@ async def test_several_observers_and_loops_are_told_apart(loop):
     task = loop.cooperator.cooperate(iter(range(1)))
     assert other.times(task) is not None
     assert elsewhere.times(task) is None
-    stop_observing(other)
-    stop_observing(other)
-    stop_observing(elsewhere)
+    stop_observing(asyncio.get_running_loop(), other)
+    stop_observing(asyncio.get_running_loop(), other)
+    stop_observing(foreign, elsewhere)
     foreign.close()
     assert loop.cooperator.cooperate(iter(range(1))) in loop.history._times
 
@@ -273,14 +274,14 @@ async def test_the_longest_step_of_the_last_minute_is_not_that_of_all_time(loop)
 
 async def test_a_shorter_step_does_not_take_the_place_of_the_longest(loop):
     task = loop.cooperator.cooperate(loop.spend(1), name="heavy")
-    loop.history.step_noted(task, 5)
-    loop.history.step_noted(task, 3)
+    loop.history.step_noted(loop.cooperator, task.name, 5)
+    loop.history.step_noted(loop.cooperator, task.name, 3)
     assert loop.history.longest(loop.cooperator) == (5, "heavy")
 
 
 async def test_only_steps_that_are_longer_than_those_before_are_noted(loop, monkeypatch):
     noted = []
-    monkeypatch.setattr(loop.history, "step_noted", lambda _, seconds: noted.append(seconds))
+    monkeypatch.setattr(loop.history, "step_noted", lambda *told: noted.append(told[-1]))
     loop.cooperator.cooperate(loop.spend(1, 1, 0.5, 2, 1, 1))
     loop.ticks.pump(4)
     note_all_steps(loop.cooperator)  # as for another part of the minute

@@ -92,7 +92,7 @@ async def test_the_state_has_all_there_is_to_see(workshop):
         tasks = await tasks_of(client)
     assert (shown["name"], shown["running"], shown["count"]) == ("workshop", True, 5)
     assert shown["statistics"]["ready"] == 3
-    assert shown["time_slice"] == "TimeSlice(seconds=0.005, max_wait=0.02, share=1.0)"
+    assert shown["time_slice"] == "TimeSlice(seconds=0.002, max_wait=0.01, share=1.0)"
     assert state["may_change"] is False
     assert {name: task["state"] for name, task in tasks.items()} == {
         "search": "ready",

@@ -70,7 +70,7 @@ async def workshop():
     made = Workshop()
     observe(asyncio.get_running_loop(), made.history)
     yield made
-    stop_observing(made.history)
+    stop_observing(asyncio.get_running_loop(), made.history)
     made.cooperator.stop()
 
 
@@ -236,11 +236,26 @@ async def test_how_long_tasks_lasted_and_were_queued_is_told_in_the_mean(worksho
     assert (statistics["mean_duration"], statistics["mean_queued"]) == (2.5, 1.5)
 
 
-async def test_what_has_ended_is_counted(workshop, monkeypatch):
-    statistics = workshop.cooperator.statistics()
+async def test_what_has_ended_is_counted(workshop):
+    for task in [workshop.add("task") for _ in range(3)]:
+        task.stop()
+    workshop.cooperator.cooperate(iter(()))
+    task = workshop.cooperator.cooperate(failing())
+    workshop.ticks.pump(3)
     shown = (await workshop.look())["statistics"]
-    for name in ("finished", "failed", "cancelled", "stopped", "refused", "collector_time"):
-        assert shown[name] == getattr(statistics, name, 0)
+    assert (shown["finished"], shown["failed"], shown["stopped"]) == (1, 1, 3)
+    assert shown["cancelled"] == shown["refused"] == shown["collector_time"] == 0
+    assert isinstance(task.exception(), LookupError)
+
+
+async def test_a_task_that_is_being_cancelled_is_ending(workshop):
+    task = workshop.add("task")
+    workshop.ticks.pump()
+    task.cancel()
+    [shown] = (await workshop.look())["tasks"]
+    assert shown["state"] == "ending"
+    await asyncio.wait([task])
+    assert (await workshop.look())["statistics"]["cancelled"] == 1
 
 
 # By the application
