@@ -376,13 +376,13 @@ class FairQueue(Generic[S]):
                 if not seat.single:
                     seat = None  # noqa: PLW2901
                     break
+                seat.steps += 1
                 changes.current = seat
                 try:
                     value = seat.run(seat.next)
                 except BaseException as error:  # noqa: BLE001
                     raised = error
                 changes.current = None
-                seat.steps += 1
                 later = clock()
                 seconds = later - now
                 now = later
@@ -486,13 +486,13 @@ class FairQueue(Generic[S]):
         value: Any = None
         raised: BaseException | None = None
         began = server.clock()
+        seat.steps += 1
         changes.current = seat
         try:
             value = seat.run(seat.next)
         except BaseException as error:  # noqa: BLE001
             raised = error
         changes.current = None
-        seat.steps += 1
         server.steps += 1
         seconds = max(0.0, server.clock() - began)
         self.charge(seat, seconds)
