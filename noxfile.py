@@ -21,6 +21,8 @@ NARROW = [
     "--ignore=tests/servers",
     "--ignore-glob=tests/offload/test_offload_[!s]*.py",
 ]
+# As many processes as there are cores; a test's traceback is not worth a crash of pytest's own.
+PARALLEL = ["-n", "auto", "--dist", "worksteal", "--tb", "native"]
 PYODIDE = "pyodide@314"  # Python 3.14
 PYTHONS = list(dict.fromkeys([*nox.project.python_versions(PROJECT), RUNNING]))
 
@@ -73,6 +75,8 @@ def build(session: nox.Session) -> None:
 @nox.session(python=PYTHONS, requires=["build"])
 def tests(session: nox.Session) -> None:
     """Test the wheel (`-P`: not the directory that lies here) on every Python there is."""
+    if session.python == RUNNING:  # the largest products, of which the others take a part
+        session.env["COOPERATIVE_AIO_THOROUGH"] = "1"
     cover(session, *(session.posargs or NARROW))
 
 
@@ -111,12 +115,13 @@ def browser(session: nox.Session) -> None:
 
 
 def cover(session: nox.Session, *arguments: str) -> None:
-    """Run pytest on the wheel, and write down what is covered."""
+    """Run pytest on the wheel, in several processes, and write down what is covered."""
     session.install(wheel(session), *group("test"))
     data = Path(session.cache_dir, f".coverage.{session.name}")
     session.env["COVERAGE_FILE"] = str(data.resolve())
     session.run("coverage", "erase")
-    session.run("python", "-P", "-m", "coverage", "run", "-m", "pytest", *arguments)
+    run = ("python", "-P", "-m", "coverage", "run", "-m", "pytest")
+    session.run(*run, *PARALLEL, *arguments)
 
 
 @nox.session

@@ -1,7 +1,10 @@
-"""Fixtures only: the two loops, and what a loop was told of."""
+"""The two loops, what a loop was told of, and how much of the large products is run."""
 
 import asyncio
+import gc
+import os
 import signal
+import zlib
 
 import pytest
 
@@ -23,3 +26,31 @@ def loop_factory(request):
 def reports():
     """Hold what the loop's exception handler was told: see `on_both_loops`."""
     return []
+
+
+def pytest_collection_modifyitems(config, items):
+    """Thin the products that are marked so: the first test of each function stays, and a part.
+
+    Which those are depends on their names alone, so it is the same in every process. A single
+    test that is named, by its parameters, is run in any case.
+    """
+    if os.environ.get("COOPERATIVE_AIO_THOROUGH") or any("[" in arg for arg in config.args):
+        return
+    seen = set()
+    kept, left_out = [], []
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        marker = item.get_closest_marker("thinned")
+        is_taken = marker is None or function not in seen
+        is_taken = is_taken or zlib.crc32(item.nodeid.encode()) % marker.args[0] == 0
+        seen.add(function)
+        (kept if is_taken else left_out).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
+
+
+def pytest_collection_finish():
+    """Let collections, of which tests make thousands, not look at all that was imported."""
+    gc.collect()
+    gc.freeze()
