@@ -19,6 +19,7 @@ from typing import (
 )
 
 from cooperative_aio._checks import check_finite
+from cooperative_aio._futures import FaithfulFuture, cancel_with
 
 T = TypeVar("T")
 
@@ -47,10 +48,16 @@ class TimeSource(Protocol):
         ...
 
 
-class OwnedFuture(asyncio.Future[T]):
+class OwnedFuture(FaithfulFuture[T]):
     """A future whose maker says what cancelling means, until it is done."""
 
-    on_cancel: Callable[[Any], object] | None = None
+    __slots__ = ("on_cancel",)
+
+    on_cancel: Callable[[Any], object] | None
+
+    def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.on_cancel = None
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Ask the maker to stop what would complete this future."""
@@ -65,13 +72,18 @@ class OwnedFuture(asyncio.Future[T]):
         if error is None:
             self.set_result(result)
         elif isinstance(error, asyncio.CancelledError):
-            super().cancel(*error.args[:1])
+            cancel_with(self, error)
         elif isinstance(error, StopIteration):  # which no future can hold
             wrapped = RuntimeError("the call raised StopIteration")
             wrapped.__cause__ = error
             self.set_exception(wrapped)
         else:
             self.set_exception(error)
+
+
+def cancelled_error(message: Any) -> asyncio.CancelledError:
+    """Return what `cancel(message)` comes to."""
+    return asyncio.CancelledError(*([] if message is None else [message]))
 
 
 class OneCall:
@@ -119,7 +131,7 @@ class OneCall:
 
     def cancel(self, message: Any) -> None:
         """Cancel what is being awaited, or will be when the function has returned."""
-        self._cancelled = asyncio.CancelledError(message)
+        self._cancelled = cancelled_error(message)
         if self._waiting is not None:
             self._waiting.cancel(message)
 
@@ -170,7 +182,7 @@ class _Deferred(Generic[T]):
         else:
             self.timer.cancel()
             self.timer = None
-            self._called(None, asyncio.CancelledError(message))
+            self._called(None, cancelled_error(message))
 
 
 def loop_for(clock: object) -> asyncio.AbstractEventLoop:

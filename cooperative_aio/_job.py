@@ -404,15 +404,14 @@ class Job(Seat):
         self.forgiven += self.pauses
         self.pauses = 0
         self._move("cancel()")
+        self.message = message
         waiter = self.waiter
         if waiter is not None:
             if not waiter.cancel(message):  # it refuses, or is done: its callback comes
-                self.cancelling, self.message = True, message
+                self.cancelling = True
         elif not self.cancelling:
-            self.cancelling, self.message = True, message
+            self.cancelling = True
             self.home.loop_state.call_soon(self._change, self._deliver_cancel)
-        else:
-            self.message = message
 
     def _deliver_cancel(self) -> None:
         if self.cancelling and self.waiter is None and self.state is State.ENDING:
@@ -421,8 +420,7 @@ class Job(Seat):
 
     def _cancelled_error(self) -> asyncio.CancelledError:
         self.cancelling = False
-        message, self.message = self.message, None
-        return asyncio.CancelledError(*([] if message is None else [message]))
+        return asyncio.CancelledError(*([] if self.message is None else [self.message]))
 
     def _throw(self, error: BaseException) -> None:
         """Take a step now, in which `error` is raised at the `yield`."""

@@ -21,7 +21,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
-from cooperative_aio._calls import Cancellable, OneCall, OwnedFuture, TimeSource, loop_for
+from cooperative_aio._calls import (
+    Cancellable,
+    OneCall,
+    OwnedFuture,
+    TimeSource,
+    cancelled_error,
+    loop_for,
+)
 from cooperative_aio._checks import check_finite
 from cooperative_aio._grid import Grid
 
@@ -128,7 +135,7 @@ class _Run(Generic[T]):
         if self.phase is _Phase.CALLING:
             self._call.cancel(message)
         else:
-            self._end(asyncio.CancelledError(message))
+            self._end(cancelled_error(message))
 
     def _tick(self) -> None:
         self._timer = None

@@ -309,19 +309,22 @@ class Asyncio(Program):
     batch_accumulate = accumulate
 
     async def batches(self, body):
-        """Collect them all; who is cancelled meanwhile stays so, once the body has ended."""
+        """Collect them all; after a cancellation, wait for the body's end, and raise its error."""
         values = []
         task = self.task(self._keeping(body, values.append))
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
-            task.cancel(*error.args)
+            if not task.cancel(*error.args):  # it had ended, in this very turn
+                raise
             while not task.done():
                 try:
                     await asyncio.wait([task])
                 except asyncio.CancelledError as again:
                     task.cancel(*again.args)
-            if not task.cancelled() and task.exception() is not None:
+            if task.cancelled():
+                task.result()
+            if task.exception() is not None:
                 raise task.exception() from None
             raise
         await task

@@ -24,6 +24,26 @@ INHERENT = {
     # asyncio keeps the message of a Task that cancels itself only for the first to ask.
     ("task", "gathered_with_exceptions", "raises a cancellation of its own"),
     ("tasklet", "gathered_with_exceptions", "raises a cancellation of its own"),
+    # gather asks for the error by a private method: of other futures it gets one with the
+    # message alone, where that of a Task has its class and its notes.
+    *(
+        (subject, "gathered", "raises a cancellation of its own")
+        for subject in ("task", "defer_later", "looping_call", "tasklet")
+    ),
+    *(
+        (subject, "gathered_and_cancelled", body)
+        for subject in ("task", "defer_later", "looping_call", "tasklet")
+        for body in (
+            "raises a cancellation of its own when cancelled",
+            "notes when it is cancelled",
+        )
+    ),
+    ("defer_later", "gathered_with_exceptions", "raises a cancellation of its own"),
+    ("looping_call", "gathered_with_exceptions", "raises a cancellation of its own"),
+    # A scope of anyio's cancels on every turn; a tasklet, which does not wait for the end of
+    # a coroutine that it has yielded, takes fewer.
+    ("tasklet", "with_anyio_within_a_cancelled_task", "awaits what is no future"),
+    ("tasklet", "with_anyio_within_a_cancelled_task", "waits for a group"),
     # Of two messages the second counts if nothing was being waited for, the first if not.
     ("checkpoints", "cancelled_twice_while_it_computes", "computes"),
     ("batches", "cancelled_twice_while_it_computes", "computes"),

@@ -186,14 +186,17 @@ class Tasklet(Joinable[R]):
         As `asyncio.Task.cancel`: the generator may clean up, also by waiting again, and
         cancelling again throws again. What it waits for is disarmed when it ends, or
         yields something else; a coroutine or generator that it yielded is cancelled, a
-        future or tasklet that somebody else made is left alone.
+        future or tasklet that somebody else made is left alone. Of the messages of several
+        cancellations that are thrown as one, the first counts if it waits, else the last.
 
         Returns:
             False if it has ended already.
         """
         if self.done():
             return False
-        self._cancel_args = () if msg is None else (msg,)
+        waits = self._started and self._now is State.SUSPENDED
+        if not (self._cancelling and waits):
+            self._cancel_args = () if msg is None else (msg,)
         if not self._cancelling:
             self._cancelling = True
             self.get_loop().call_soon(self._deliver_cancellation)

@@ -38,6 +38,29 @@ async def test_two_cancels_before_it_is_delivered_throw_once():
     cancelled.cancel("first")
     cancelled.cancel("second")
     await asyncio.wait([cancelled])
+    assert log == [("first",)]
+
+
+async def test_of_two_cancels_before_it_has_begun_the_second_counts():
+    lazy = Tasklet(logging_body(WaitForCall(), []), start=False)
+    lazy.cancel("first")
+    lazy.cancel("second")
+    with pytest.raises(asyncio.CancelledError, match="second"):
+        await lazy
+
+
+async def test_of_three_cancels_the_last_before_it_waits_counts():
+    log = []
+
+    def body():
+        me[0].cancel("first")
+        me[0].cancel("second")
+        yield from logging_body(WaitForCall(), log)
+
+    me = [Tasklet(body(), start=False)]
+    me[0].start()
+    me[0].cancel("third")
+    await asyncio.wait(me)
     assert log == [("second",)]
 
 
