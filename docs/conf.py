@@ -19,6 +19,7 @@ nitpicky = True  # what a signature names is on some page, if it is of this pack
 nitpick_ignore_regex = [
     ("py:.*", r"(?!cooperative_aio\b).*"),
     ("py:class", r"cooperative_aio\._json_array\.TaskOptions"),  # described by `**options`
+    ("py:class", r"cooperative_aio\._(futures\.FaithfulFuture|fairness\.Seat)"),  # bases
 ]
 
 # Markdown

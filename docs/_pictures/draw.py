@@ -319,10 +319,10 @@ PLACES: Mapping[State, Box] = {
     State.PAUSED: Box(24, 216, 100),
     State.WAITING: Box(234, 216, 122),
     State.ENDING: Box(140, 354, 120),
-    State.FINISHED: Box(6, 508, 92),
-    State.FAILED: Box(105, 508, 92),
-    State.CANCELLED: Box(204, 508, 92),
-    State.STOPPED: Box(303, 508, 92),
+    State.FINISHED: Box(6, 532, 92),
+    State.FAILED: Box(105, 532, 92),
+    State.CANCELLED: Box(204, 532, 92),
+    State.STOPPED: Box(303, 532, 92),
 }
 ROUTES: Mapping[tuple[State, State], Route] = {
     (State.READY, State.READY): Route(
@@ -339,15 +339,21 @@ ROUTES: Mapping[tuple[State, State], Route] = {
     (State.WAITING, State.READY): Route(
         ((340, 216), (340, 134)), (333, 180), "end", columns=13
     ),
+    (State.PAUSED, State.WAITING): Route(
+        ((124, 225), (234, 225)), (196, 204), "middle", columns=13
+    ),
     (State.WAITING, State.PAUSED): Route(
-        ((234, 233), (124, 233)), (179, 251), "middle", columns=13
+        ((234, 241), (124, 241)), (179, 259), "middle", columns=13
     ),
     (State.WAITING, State.WAITING): Route(
         ((275, 250), (275, 268), (315, 268), (315, 250)), (295, 284), "middle"
     ),
-    (State.ENDING, State.READY): Route(((260, 371), (367, 371), (367, 134)), (270, 365)),
+    (State.ENDING, State.READY): Route(((260, 380), (367, 380), (367, 134)), (270, 395)),
+    (State.ENDING, State.WAITING): Route(
+        ((260, 364), (335, 364), (335, 250)), (328, 326), "end", columns=10
+    ),
     (State.ENDING, State.ENDING): Route(
-        ((140, 363), (118, 363), (118, 379), (140, 379)), (110, 355), "end", columns=12
+        ((140, 363), (118, 363), (118, 379), (140, 379)), (110, 341), "end", columns=16
     ),
 }
 
@@ -359,7 +365,7 @@ def draw_states(palette: Palette) -> str:
         for before, events in TRANSITIONS.items()
         for event, after in events.items()
     )
-    drawing = Drawing(palette, 572, "The states of a task", described)
+    drawing = Drawing(palette, 596, "The states of a task", described)
     drawing.box(*UNFINISHED, stroke="faint", radius=10, dashed=True)
     drawing.box(*UNCANCELLED, stroke="faint", radius=8, dashed=True)
     for (before, after), events in _inner_arrows().items():
@@ -385,7 +391,7 @@ def draw_states(palette: Palette) -> str:
             bold=True,
             anchor="middle",
         )
-    drawing.text(14, 562, "An arrow from a frame: from every state in it.", colour="faint")
+    drawing.text(14, 586, "An arrow from a frame: from every state in it.", colour="faint")
     return drawing.as_svg()
 
 
