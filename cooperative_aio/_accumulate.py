@@ -196,7 +196,7 @@ async def batch_accumulate(
 
     Cancellation: as for `accumulate`.
     """
-    check_count("max_batch_size", max_batch_size)
+    check_batch_size(max_batch_size, iterable)
     sink = _sink(max_items, max_bytes)
     options = {"name": name, "weight": weight, "context": context, "group": group}
     task: asyncio.Future[deque[T]] = collect(
@@ -211,6 +211,21 @@ async def batch_accumulate(
 
 SOURCE_BATCH: Final = 1000
 """How many values `accumulate` asks a source for at a time."""
+
+
+def check_batch_size(max_batch_size: object, iterable: object) -> None:
+    """Refuse what is no size of a batch, and tell if the arguments were swapped.
+
+    Raises:
+        TypeError: It is not an integer, or is a bool.
+        ValueError: It is less than 1.
+    """
+    if isinstance(iterable, int) and isinstance(max_batch_size, Iterable):
+        raise TypeError(
+            "max_batch_size must be an integer of at least 1, and comes first;"
+            f" got {quote(max_batch_size)} and then {iterable!r}: swap the two"
+        )
+    check_count("max_batch_size", max_batch_size)
 
 
 def _sink(max_items: int | None, max_bytes: int | None) -> Everything:

@@ -9,8 +9,8 @@ from contextvars import Context
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from cooperative_aio._accumulate import BatchSource, collect, is_source
-from cooperative_aio._checks import check_count, check_finite
+from cooperative_aio._accumulate import BatchSource, check_batch_size, collect, is_source
+from cooperative_aio._checks import check_finite
 from cooperative_aio._cooperator import Cooperator
 from cooperative_aio._futures import wake
 from cooperative_aio._sinks import Ahead
@@ -252,7 +252,7 @@ def batches(
     Cancellation: nothing is waited for here; what it does to who waits for a batch is
     said of `Batches`.
     """
-    check_count("max_batch_size", max_batch_size)
+    check_batch_size(max_batch_size, iterable)
     if max_seconds is not None:
         check_finite("max_seconds", max_seconds, positive=True)
 

@@ -394,10 +394,14 @@ class Engine:
             observer.step_noted(self.owner, job.name, seconds)
         if seconds > self._slow_step and not job.was_slow:
             job.was_slow = True
-            try:
-                logger.warning(SLOW, repr(job), *self._apart(seconds))
-            except BaseException as error:  # noqa: BLE001
-                self.take("a log handler failed", error)
+            self.warn(SLOW, repr(job), *self._apart(seconds))
+
+    def warn(self, text: str, *args: object) -> None:
+        """Log a warning; what a log handler raises harms nothing."""
+        try:
+            logger.warning(text, *args)
+        except BaseException as error:  # noqa: BLE001
+            self.take("a log handler failed", error)
 
     def _apart(self, seconds: float) -> tuple[float, float, float, str]:
         """Tell the CPU time and the collector's apart in a step that has just ended."""

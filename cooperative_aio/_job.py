@@ -73,6 +73,9 @@ class Home(Protocol):
     def note_step(self, seat: Seat, seconds: float) -> None:
         """Note a step that took so long."""
 
+    def warn(self, text: str, *args: object) -> None:
+        """Log a warning."""
+
     def rest_of_slice(self) -> float:
         """Return for how many seconds a step may go on that can be set aside."""
 
@@ -355,8 +358,13 @@ class Job(Seat):
             self.finish_stop()
         elif self.cancelling:
             self.end(TaskStopped, cancelled=self._cancelled_error())
+        elif self.sink is None:
+            self.end(TaskDone, result=value)
         else:
-            self.end(TaskDone, result=value if self.sink is None else self.sink.result(value))
+            result = self.sink.result(value)
+            if self.sink.lost_results():
+                self.home.warn(UNREAD, repr(self))
+            self.end(TaskDone, result=result)
 
     # Being stopped and cancelled
 
@@ -497,6 +505,8 @@ class Job(Seat):
             return  # it lost interest when this had been scheduled already
         self._forget_waiter()
         result, error = _outcome_of(waiter)
+        if result is not None and self.sink is not None:
+            self.sink.note_result()
         if self.cancelling and not isinstance(error, asyncio.CancelledError):
             error = self._cancelled_error()
         self.cancelling = False
@@ -631,6 +641,11 @@ class Job(Seat):
                 }
             )
 
+
+UNREAD: Final = (
+    "%s has yielded awaitables and collected nothing; to collect their results,"
+    " `yield (yield awaitable)`"
+)
 
 EVENTS: Final[dict[type[SchedulerError], str]] = {
     TaskDone: "returns",

@@ -47,6 +47,13 @@ class Sink:
     def check(self, task: Keeper) -> None:
         """Look at what was added to `values` directly."""
 
+    def note_result(self) -> None:
+        """Learn that an awaitable that was yielded has had a result."""
+
+    def lost_results(self) -> bool:
+        """Tell whether results of awaitables seem to have been lost."""
+        return False
+
     def result(self, returned: Any) -> Any:
         """Return the task's result, when its iterator has come to its end."""
         return returned
@@ -58,11 +65,12 @@ class Sink:
 class Everything(Sink):
     """Keeps all values."""
 
-    __slots__ = ()
+    __slots__ = ("_results",)
 
     values: deque[Any]
 
     def __init__(self) -> None:
+        self._results = 0  # of awaitables, which went to the generator
         self.values = deque()
         self.keep = self.values.append
 
@@ -73,6 +81,14 @@ class Everything(Sink):
     def take_batch(self, task: Keeper, batch: list[Any]) -> None:  # noqa: ARG002
         """Take the values of a source."""
         self.values.extend(batch)
+
+    def note_result(self) -> None:
+        """Count the result of an awaitable."""
+        self._results += 1
+
+    def lost_results(self) -> bool:
+        """Tell whether there were results, but nothing was yielded."""
+        return self._results > 0 and not self.values
 
     def result(self, returned: Any) -> Any:  # noqa: ARG002
         """Return all values."""

@@ -1391,3 +1391,50 @@ class TestTheModel:
 
         cooperator = Cooperator()
         run(main)
+
+
+class TestWhatUsersMistake:
+    @pytest.mark.parametrize("size", [1000, True])
+    async def test_swapped_arguments_are_told(self, size):
+        rows = list(range(10**5))
+        with pytest.raises(
+            TypeError, match=r"comes first; got \[0, 1, .* and then .*: swap the two"
+        ) as caught:
+            await batch_accumulate(rows, size)
+        assert len(str(caught.value)) < 500
+        with pytest.raises(TypeError, match="swap the two"):
+            batches(rows, size)
+
+    async def test_an_error_quotes_a_little_of_a_large_argument(self):
+        with pytest.raises(TypeError, match="pass a generator|call it|use iter") as caught:
+            get_cooperator().cooperate(list(range(10**6)))
+        assert len(str(caught.value)) < 500
+
+    @pytest.mark.parametrize("collect", [accumulate, functools.partial(batch_accumulate, 10)])
+    async def test_results_that_vanish_are_told_once(self, collect, caplog):
+        async def fetch(number):
+            return number
+
+        def forgets():
+            for number in range(3):
+                yield fetch(number)
+
+        assert await collect(forgets()) == deque()
+        (text,) = caplog.messages
+        assert "forgets" in text
+        assert "`yield (yield awaitable)`" in text
+
+    async def test_results_that_are_used_are_not(self, caplog):
+        async def fetch(number):
+            return number or None
+
+        def passes_on():
+            yield fetch(0)
+            yield (yield fetch(1))
+
+        def waits():
+            yield fetch(0)
+
+        assert await accumulate(passes_on()) == deque([1])
+        assert await accumulate(waits()) == deque()
+        assert caplog.messages == []
