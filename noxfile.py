@@ -95,6 +95,7 @@ def servers(session: nox.Session) -> None:
     session.run("python", "benchmarks/shutdown.py")
 
 
+@nox.session(python=RUNNING, requires=["build"], default=False)
 def everywhere(session: nox.Session) -> None:
     """Test in the places where asyncio lives, as far as they are installed."""
     session.install(wheel(session), *group("everywhere"))

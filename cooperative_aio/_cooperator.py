@@ -243,7 +243,8 @@ class Cooperator:
         check_iterator(iterator)
         if weight != 1.0 or isinstance(weight, bool):
             weight = check_finite("weight", weight, positive=True)
-        check_context("context", context)
+        if context is not None:
+            check_context("context", context)
         if self._max_tasks is not None and len(engine.jobs) >= self._max_tasks:
             engine.refused += 1
             raise SchedulerFull(
@@ -414,10 +415,9 @@ def get_cooperator() -> Cooperator:
         RuntimeError: No loop is running in this thread.
     """
     state = state_of(running_loop(_find_one))
-    cooperator = state.own.get(Cooperator)
+    cooperator: Cooperator | None = state.own.get(Cooperator)
     if cooperator is None:  # of two that interrupt each other, one counts
         cooperator = state.own.setdefault(Cooperator, Cooperator())
-    assert isinstance(cooperator, Cooperator)  # noqa: S101 (for the type checker)
     return cooperator
 
 
@@ -509,7 +509,7 @@ def cooperate(
     Cancellation: awaiting the task and being cancelled cancels it: see
     `CooperativeTask.cancel`.
     """
-    return get_cooperator().cooperate(
+    return get_cooperator()._start(
         iterator, name=name, weight=weight, context=context, group=group
     )
 

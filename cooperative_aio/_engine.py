@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextvars import Context, copy_context
 from itertools import count
+from types import NoneType
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -64,6 +65,7 @@ class Engine:
         self._slow_step = slow_step
         self._given_clock = None if clock is time.perf_counter else _SafeClock(clock, self)
         self.clock: Callable[[], float] = self._given_clock or clock
+        self.usual: type = NoneType  # of a class like that are most values of new tasks
         self.started: bool = True
         self.stopped: bool = False  # new tasks are refused
         # While there are unfinished tasks, it belongs to their loop
@@ -121,14 +123,16 @@ class Engine:
         if state is None:
             return
         loop = state.loop
-        if loop.is_closed():
-            self.changes.make(self._lose_tasks)
-            return
         try:
             running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
             running = None
-        if running is loop or (running is None and not loop.is_running()):
+        if running is loop:
+            return
+        if loop.is_closed():
+            self.changes.make(self._lose_tasks)
+            return
+        if running is None and not loop.is_running():
             return
         raise RuntimeError(
             f"cannot use {self.label()} from here; it has unfinished tasks on another event"
@@ -186,24 +190,24 @@ class Engine:
         Raises:
             BaseException: No tick can be had from the scheduler; all is as it was.
         """
-        loop = running_loop(self._use)
-        state = self.bind(loop)
+        state = self._state or self.bind(running_loop(self._use))
         queue: FairQueue[Any] = self.queue if group is None else self.group(group)
         context = copy_context() if context is None else context
         job = Job(self, iterator, queue, context, weight, chunks, sink)
         job.given_name = name
         job.number = next(_numbers)
-        task: CooperativeTask[Any] = CooperativeTask(job, loop)
+        task: CooperativeTask[Any] = CooperativeTask(job, state.loop)
         job.face = task
-        self._note_birth(job, state.changes.current)
+        maker = state.changes.current
+        if maker is not None:
+            self._note_birth(job, maker)
         state.changes.make(self._adopt, job, state)
         return task
 
     def _note_birth(self, job: Job, maker: Any) -> None:
         """Note the first task that is made in a step: it may owe what its maker owes."""
-        if maker is not None and (
-            self._born is None or self._born[0] is not maker or self._born[1] != maker.steps
-        ):
+        born = self._born
+        if born is None or born[0] is not maker or born[1] != maker.steps:
             self._born = (maker, maker.steps, job)
 
     def _adopt(self, job: Job, state: LoopState) -> None:
@@ -223,7 +227,6 @@ class Engine:
             self.update(job, wanted=True, strict=True)
         except BaseException:
             self.update(job, wanted=False)
-            state.sharings.remove(job.iterator)
             self.forget(job)
             raise
 
@@ -239,12 +242,18 @@ class Engine:
 
         job.resume_by(begin)
 
-    def forget(self, job: Job, failure: BaseException | None = None) -> None:
-        """Drop a task that ends; with the last one, leave the loop."""
-        for observer in self.loop_state.observers:
+    def forget(self, job: Job, failure: BaseException | None = None) -> bool:
+        """Drop a task that ends, and with what if it has failed; with the last, leave the loop.
+
+        Returns:
+            Whether no other task steps its iterator.
+        """
+        state = self.loop_state
+        was_last = state.sharings.remove(job.iterator)
+        for observer in state.observers:
             observer.task_ended(job.face, failure)
         del self.jobs[job]
-        self.ended[job.state.value] += 1
+        self.ended[job.state._value_] += 1
         born = self._born
         if born is not None and born[0] is job:
             self._born = None
@@ -252,6 +261,7 @@ class Engine:
                 born[2].inherit(job)
         if not self.jobs:
             self._leave_loop()
+        return was_last
 
     def _leave_loop(self) -> None:
         state, self._state = self._state, None
@@ -308,12 +318,12 @@ class Engine:
             return
         seat.wanted = wanted
         self.ready += 1 if wanted else -1
-        unmoved = Seat.move(
-            seat
-        )  # (a task that is to be stopped is not, in the middle of this)
-        if self.changes.serving:
-            self.changes.moves.append(unmoved)  # a turn of several steps is to look up
-        self.update_rhythm(strict=strict)
+        changes = self.changes
+        unmoved = Seat.move(seat)  # (one that is to be stopped is not, in the middle of this)
+        if changes.serving and (unmoved is not None or changes.outer):
+            changes.moves.append(unmoved)  # a turn of several steps is to look up
+        if (self.started and self.ready > 0) is not self.rhythm.requested:
+            self.update_rhythm(strict=strict)
 
     def update_rhythm(self, *, strict: bool = False) -> None:
         """Ask for ticks when there is something to do, and for none when there is not."""

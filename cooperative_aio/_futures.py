@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+from asyncio import Future
 from collections.abc import Generator
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ __all__ = ["FaithfulFuture", "cancel_with", "is_awaitable", "wake"]
 T = TypeVar("T")
 
 
-class FaithfulFuture(asyncio.Future[T]):
+class FaithfulFuture(Future[T]):
     """A future whose CancelledError is the one that it was cancelled with.
 
     An `asyncio.Task` raises what its coroutine has raised: its class, arguments, notes,
@@ -37,8 +38,9 @@ class FaithfulFuture(asyncio.Future[T]):
             BaseException: Whatever its iterator has raised.
         """
         try:
-            self._raise_cancelled()
-            return super().result()
+            if self._cancelled_with is not None:
+                self._raise_cancelled()
+            return Future.result(self)
         finally:
             del self  # an exception refers to this frame
 
@@ -50,15 +52,17 @@ class FaithfulFuture(asyncio.Future[T]):
             asyncio.CancelledError: It was cancelled.
         """
         try:
-            self._raise_cancelled()
-            return super().exception()
+            if self._cancelled_with is not None:
+                self._raise_cancelled()
+            return Future.exception(self)
         finally:
             del self
 
     def __await__(self) -> Generator[Any, None, T]:
         try:
-            self._raise_cancelled()
-            return super().__await__()
+            if self._cancelled_with is not None:
+                self._raise_cancelled()
+            return Future.__await__(self)
         finally:
             del self
 
@@ -82,7 +86,7 @@ def is_awaitable(value: Any) -> bool:
         return False
 
 
-def wake(future: asyncio.Future[None] | None) -> None:
+def wake(future: Future[None] | None) -> None:
     """Complete a future that something waits on, if it is there and not done yet."""
     if future is not None:
         with contextlib.suppress(asyncio.InvalidStateError):
@@ -92,4 +96,4 @@ def wake(future: asyncio.Future[None] | None) -> None:
 def cancel_with(future: FaithfulFuture[Any], error: asyncio.CancelledError) -> None:
     """Cancel `future`, which is to raise `error`."""
     future._cancelled_with = error
-    asyncio.Future.cancel(future, *error.args[:1])
+    Future.cancel(future, *error.args[:1])

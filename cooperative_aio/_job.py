@@ -40,7 +40,7 @@ from cooperative_aio._iterators import (
 )
 from cooperative_aio._loop import LoopState, Wake
 from cooperative_aio._sinks import ENDLESS, Sink
-from cooperative_aio._states import ENDS, TRANSITIONS, State
+from cooperative_aio._states import TRANSITIONS, State
 from cooperative_aio._stepping import END, Chunks
 
 __all__ = ["Home", "Job"]
@@ -55,6 +55,7 @@ class Home(Protocol):
     owner: object
     started: bool
     steps: int
+    usual: type
     waiting: int
 
     @property
@@ -79,8 +80,8 @@ class Home(Protocol):
     def rest_of_slice(self) -> float:
         """Return for how many seconds a step may go on that can be set aside."""
 
-    def forget(self, job: Job, failure: BaseException | None) -> None:
-        """Drop a job that has ended, and with what if it has failed."""
+    def forget(self, job: Job, failure: BaseException | None) -> bool:
+        """Drop a job that has ended; tell whether no other steps its iterator."""
 
 
 class _Unmatched:
@@ -152,9 +153,9 @@ class Job(Seat):
         self.context: Context = context
         self.weight: float = weight
         self.run = context.run
-        self.next: Callable[[], Any] = iterator.__next__
+        self.next = iterator.__next__
         self.resuming: bool = False  # `next` is not the iterator's
-        self.plain = NoneType  # the last class seen that is not awaitable
+        self.plain = home.usual  # the last class seen that is not awaitable
         self.keep: Callable[[Any], object] | None = None
         self.chunks: Chunks | None = chunks
         self.sink: Sink | None = sink
@@ -218,13 +219,13 @@ class Job(Seat):
 
     def _move(self, event: str) -> None:
         """Let the state follow from what has happened: the only place where it changes."""
-        self.state = TRANSITIONS[self.state][event]
+        self.state = _ROWS[self.state._name_][event]
         self._update()
 
     def pause(self) -> None:
         """Take back the readiness until `resume()`."""
         self.pausing -= 1
-        if self.state in ENDS or self.state is State.ENDING:
+        if self.how is not None or self.state is State.ENDING:
             self.forgiven += 1
             return
         self.pauses += 1
@@ -245,7 +246,7 @@ class Job(Seat):
 
     def _hold(self, held: bool) -> None:  # noqa: FBT001
         self.held = held
-        if self.state not in ENDS:
+        if self.how is None:
             self._update()
 
     def set_weight(self, weight: float) -> None:
@@ -296,7 +297,9 @@ class Job(Seat):
         elif value is not None and self._is_to_be_awaited(value):
             self._wait_for(value)
         else:
-            if value is not None and self.sink is not None:
+            if value is None:
+                self._expect_none()
+            elif self.sink is not None:
                 self.sink.take(self, value)
             if self.state is State.ENDING and not self.cancelling:
                 self._go_on()
@@ -313,9 +316,18 @@ class Job(Seat):
                 return True
             if kind is GeneratorType:  # of which some are awaitable
                 return False
+        elif self.sink is None:
+            self.home.usual = kind  # others are likely to yield the same
         if self.plain is not _Unmatched:
             self.plain = kind
         return False
+
+    def _expect_none(self) -> None:
+        """Take None for what is yielded from now on, unless another class is known to be."""
+        if self.plain is _Once or (self.steps == 1 and self.plain is not _Unmatched):
+            self.plain = NoneType
+            if self.sink is None:
+                self.home.usual = NoneType
 
     def _go_on(self) -> None:
         """Be a task like any other again, although it was cancelled."""
@@ -325,10 +337,13 @@ class Job(Seat):
 
     def _wind_up(self) -> None:
         """Go on cleaning up, where no tick comes: the Cooperator is not started."""
-        if self.unwinding and self.state is State.READY and not self.home.started:
+        if self._is_winding_up():
             self.home.step_now(self)
-            if self.state is State.READY and self.unwinding:
+            if self._is_winding_up():
                 self.home.loop_state.call_soon(self._change, self._wind_up)
+
+    def _is_winding_up(self) -> bool:
+        return self.unwinding and self.state is State.READY and not self.home.started
 
     def _change(self, change: Callable[[], object]) -> None:
         """Make a change from a callback of the loop."""
@@ -370,7 +385,7 @@ class Job(Seat):
 
     def stop(self, error: SchedulerError) -> None:
         """End now, or if it is its own step that is going on, after that."""
-        if self.state in ENDS:
+        if self.how is not None:
             return
         if self.home.changes.is_running(self):
             self.stop_when_over(error)
@@ -394,7 +409,7 @@ class Job(Seat):
     def finish_stop(self) -> None:
         """End, now that the step is over during which that was asked for."""
         error, self.stopping = self.stopping, None
-        if error is None or self.state in ENDS:
+        if error is None or self.how is not None:
             return
         if not isinstance(error, AccumulationTooLarge):
             self.end(type(error), error=error, close=True)
@@ -405,7 +420,7 @@ class Job(Seat):
 
     def cancel(self, message: Any) -> None:
         """Have CancelledError thrown, once for all cancellations until then."""
-        if self.state in ENDS:
+        if self.how is not None:
             return
         self.unwinding = True
         self.cleaning = False
@@ -585,10 +600,9 @@ class Job(Seat):
         self.pauses = 0
         self._move(EVENTS[how] if cancelled is None else "raises CancelledError")
         self.keep = None
-        self.next = self.iterator.__next__  # what it was may refer to the task
+        self.next = None  # it may refer to the task
         face, context = self.face, self.context
-        was_last = self.home.loop_state.sharings.remove(self.iterator)
-        self.home.forget(self, error if how is TaskFailed else None)
+        was_last = self.home.forget(self, error if how is TaskFailed else None)
         try:
             if self.sink is not None:
                 self.sink.end(complete=how in (TaskDone, TaskFailed))
@@ -610,7 +624,7 @@ class Job(Seat):
 
     def lose(self) -> None:
         """End, although the loop was closed: nobody can be told any more."""
-        if self.state in ENDS:
+        if self.how is not None:
             return
         self.owned = False
         with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -646,6 +660,9 @@ UNREAD: Final = (
     "%s has yielded awaitables and collected nothing; to collect their results,"
     " `yield (yield awaitable)`"
 )
+
+_ROWS: Final = {state.name: row for state, row in TRANSITIONS.items()}
+"""The same table by name: an enum's member is hashed by code in Python."""
 
 EVENTS: Final[dict[type[SchedulerError], str]] = {
     TaskDone: "returns",

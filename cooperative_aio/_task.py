@@ -36,7 +36,8 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
     __slots__ = ("_job",)
 
     def __init__(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
+        asyncio.Future.__init__(self, loop=loop)
+        self._cancelled_with = None
         self._job = job
 
     # What it is

@@ -309,7 +309,7 @@ class Asyncio(Program):
     batch_accumulate = accumulate
 
     async def batches(self, body):
-        """Collect them all; after a cancellation, wait for the body's end, and raise its error."""
+        """Collect them all; when cancelled, wait for the body's end, and raise its error."""
         values = []
         task = self.task(self._keeping(body, values.append))
         try:

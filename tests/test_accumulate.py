@@ -1406,7 +1406,7 @@ class TestWhatUsersMistake:
             batches(rows, size)
 
     async def test_an_error_quotes_a_little_of_a_large_argument(self):
-        with pytest.raises(TypeError, match="pass a generator|call it|use iter") as caught:
+        with pytest.raises(TypeError, match=r"pass a generator|call it|use iter") as caught:
             get_cooperator().cooperate(list(range(10**6)))
         assert len(str(caught.value)) < 500
 
