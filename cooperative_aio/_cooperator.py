@@ -236,10 +236,14 @@ class Cooperator:
         group: Hashable,
         chunks: Chunks | None = None,
         sink: Sink | None = None,
+        running: asyncio.AbstractEventLoop | None = None,
     ) -> CooperativeTask[Any]:
-        """Check everything, then make a task."""
+        """Check everything, then make a task; `running` is the loop, if it is known."""
         engine = self._engine
-        engine.check_loop()
+        if running is None:
+            running = engine.check_loop()
+        else:
+            engine.check_running(running)
         check_iterator(iterator)
         if weight != 1.0 or isinstance(weight, bool):
             weight = check_finite("weight", weight, positive=True)
@@ -254,6 +258,7 @@ class Cooperator:
             self.group(group)
         return engine.start(
             iterator,
+            running,
             name=name,
             weight=weight,
             context=context,
@@ -414,7 +419,11 @@ def get_cooperator() -> Cooperator:
     Raises:
         RuntimeError: No loop is running in this thread.
     """
-    state = state_of(running_loop(_find_one))
+    return _own_of(running_loop(_find_one))
+
+
+def _own_of(loop: asyncio.AbstractEventLoop) -> Cooperator:
+    state = state_of(loop)
     cooperator: Cooperator | None = state.own.get(Cooperator)
     if cooperator is None:  # of two that interrupt each other, one counts
         cooperator = state.own.setdefault(Cooperator, Cooperator())
@@ -509,8 +518,9 @@ def cooperate(
     Cancellation: awaiting the task and being cancelled cancels it: see
     `CooperativeTask.cancel`.
     """
-    return get_cooperator()._start(
-        iterator, name=name, weight=weight, context=context, group=group
+    loop = running_loop(_find_one)
+    return _own_of(loop)._start(
+        iterator, name=name, weight=weight, context=context, group=group, running=loop
     )
 
 

@@ -27,7 +27,7 @@ from cooperative_aio._errors import SchedulerStopped
 from cooperative_aio._fairness import NOTEWORTHY, FairQueue, Group, Seat
 from cooperative_aio._futures import wake
 from cooperative_aio._job import Job
-from cooperative_aio._loop import REMEDY, LoopState, running_loop, state_of
+from cooperative_aio._loop import REMEDY, LoopState, loop_here, running_loop, state_of
 from cooperative_aio._meter import Meter, collector
 from cooperative_aio._pacing import Lease
 from cooperative_aio._rhythm import Predicate, Rhythm
@@ -114,19 +114,21 @@ class Engine:
 
     def check_loop(self) -> asyncio.AbstractEventLoop:
         """Return the running loop, if the Cooperator may be used on it."""
-        self.check_caller()
-        return running_loop(self._use)
+        loop = loop_here()
+        self.check_running(loop)
+        return running_loop(self._use) if loop is None else loop
 
     def check_caller(self) -> None:
         """Refuse calls from another loop or thread while there are unfinished tasks."""
+        if self._state is not None:
+            self.check_running(loop_here())
+
+    def check_running(self, running: asyncio.AbstractEventLoop | None) -> None:
+        """Refuse calls where another loop runs, or none while its own runs elsewhere."""
         state = self._state
         if state is None:
             return
         loop = state.loop
-        try:
-            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
         if running is loop:
             return
         if loop.is_closed():
@@ -177,6 +179,7 @@ class Engine:
     def start(
         self,
         iterator: Iterator[Any],
+        loop: asyncio.AbstractEventLoop,
         *,
         name: str | None,
         weight: float,
@@ -187,16 +190,18 @@ class Engine:
     ) -> CooperativeTask[Any]:
         """Make a task, and let it compete; the arguments are those of `cooperate`.
 
+        Called with the running loop, which was checked.
+
         Raises:
             BaseException: No tick can be had from the scheduler; all is as it was.
         """
-        state = self._state or self.bind(running_loop(self._use))
+        state = self._state or self.bind(loop)
         queue: FairQueue[Any] = self.queue if group is None else self.group(group)
         context = copy_context() if context is None else context
         job = Job(self, iterator, queue, context, weight, chunks, sink)
         job.given_name = name
         job.number = next(_numbers)
-        task: CooperativeTask[Any] = CooperativeTask(job, state.loop)
+        task: CooperativeTask[Any] = CooperativeTask(job, loop)
         job.face = task
         maker = state.changes.current
         if maker is not None:

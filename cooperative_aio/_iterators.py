@@ -17,6 +17,7 @@ __all__ = [
     "check_iterator",
     "describe",
     "is_generator",
+    "key_of",
     "run_in",
     "strip",
 ]
@@ -53,12 +54,12 @@ class Sharings:
     NEVER: Final = -1  # what `since` says of an iterator that is shared
 
     def __init__(self) -> None:
-        # By the iterator's id. Most are stepped by one task: None stands for that.
-        self._stepped: dict[int, _Sharing | None] = {}
+        # By `key_of`. Most are stepped by one task: None stands for that.
+        self._stepped: dict[object, _Sharing | None] = {}
 
     def add(self, iterator: Iterator[Any]) -> None:
         """Count one task more."""
-        key = id(iterator)
+        key = key_of(iterator)
         if key not in self._stepped:
             self._stepped[key] = None
             return
@@ -70,20 +71,29 @@ class Sharings:
 
     def remove(self, iterator: Iterator[Any]) -> bool:
         """Count one task less; tell whether that was the last."""
-        sharing = self._stepped.get(id(iterator))
+        key = key_of(iterator)
+        sharing = self._stepped.get(key)
         if sharing is not None:
             sharing.users -= 1
             if sharing.users:
                 return False
-        self._stepped.pop(id(iterator), None)
+        self._stepped.pop(key, None)
         return True
 
     def since(self, iterator: Iterator[Any]) -> int:
         """Return the epoch, if one task steps the iterator; else NEVER."""
-        sharing = self._stepped.get(id(iterator))
+        sharing = self._stepped.get(key_of(iterator))
         if sharing is None:
             return 0
         return sharing.epoch if sharing.users == 1 else self.NEVER
+
+
+def key_of(thing: object) -> object:
+    """Return a key for `thing` itself, whatever it says of its hash.
+
+    The id weighs more than the object, which is there anyhow.
+    """
+    return thing if type(thing).__hash__ is object.__hash__ else id(thing)
 
 
 def check_iterator(value: object, parameter: str = "iterator") -> None:

@@ -38,7 +38,7 @@ from cooperative_aio._iterators import (
     run_in,
     strip,
 )
-from cooperative_aio._loop import LoopState, Wake
+from cooperative_aio._loop import LoopState
 from cooperative_aio._sinks import ENDLESS, Sink
 from cooperative_aio._states import TRANSITIONS, State
 from cooperative_aio._stepping import END, Chunks
@@ -129,7 +129,6 @@ class Job(Seat):
         "stopping",
         "unwinding",
         "waiter",
-        "wake",
         "was_slow",
         "weight",
     )
@@ -166,7 +165,6 @@ class Job(Seat):
         self.forgiven: int = 0  # pauses that the end or a cancellation lifted
         self.held: bool = False  # its sink wants no more for now
         self.waiter: Future[Any] | None = None
-        self.wake: Wake | None = None
         self.stopping: SchedulerError | None = None  # what to end with after this step
         self.cancelling: bool = False  # CancelledError is to be thrown
         self.cleaning: bool = False  # it waits after CancelledError was thrown
@@ -468,11 +466,12 @@ class Job(Seat):
         waiter, self.owned = self._as_future(awaitable)
         self.since = state.sharings.since(self.iterator)
         try:
-            self.wake = state.wait_on(waiter, self, is_shared=not self.owned)
+            state.wait_on(waiter, self)
         except BaseException as error:  # noqa: BLE001 (something that only looks like a future)
             waiter, self.owned = self._failed_future(strip(error)), True
-            self.wake = state.wait_on(waiter, self, is_shared=False)
+            state.wait_on(waiter, self)
         self.waiter = waiter
+        del self.run, self.next  # they weigh, and are made again when it is woken
         self.home.waiting += 1
         note_awaited(waiter, self.face)
         if self.stopping is not None:  # by a coroutine that was begun at once
@@ -519,6 +518,7 @@ class Job(Seat):
         if self.waiter is not waiter:
             return  # it lost interest when this had been scheduled already
         self._forget_waiter()
+        self.run, self.next = self.context.run, self.iterator.__next__
         result, error = _outcome_of(waiter)
         if result is not None and self.sink is not None:
             self.sink.note_result()
@@ -566,19 +566,19 @@ class Job(Seat):
             del self, call
 
     def _forget_waiter(self) -> None:
-        waiter, self.waiter, self.wake = self.waiter, None, None
+        waiter, self.waiter = self.waiter, None
         if waiter is not None:
             self.home.waiting -= 1
             note_not_awaited(waiter, self.face)
 
     def _drop_waiter(self) -> None:
         """Wait no more: end a coroutine of its own, and leave other futures alone."""
-        waiter, wake, owned = self.waiter, self.wake, self.owned
+        waiter = self.waiter
         self._forget_waiter()
-        if waiter is None or wake is None:
+        if waiter is None:
             return
-        self.home.loop_state.wait_no_more(waiter, self, wake)
-        if owned and not waiter.cancel():
+        self.home.loop_state.wait_no_more(waiter, self)
+        if self.owned and not waiter.cancel():
             _outcome_of(waiter)  # it was its own: nobody else will look at it
 
     # The end

@@ -13,11 +13,11 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet
 
 from cooperative_aio._changes import Changes
-from cooperative_aio._iterators import Sharings
+from cooperative_aio._iterators import Sharings, key_of
 from cooperative_aio._pacing import Pacer
 from cooperative_aio._turns import LateTurns, late_turns_of
 
-__all__ = ["LoopState", "running_loop", "state_of"]
+__all__ = ["LoopState", "loop_here", "running_loop", "state_of"]
 
 ATTRIBUTE: Final = "_cooperative_aio"
 REMEDY: Final = (
@@ -45,7 +45,7 @@ class LoopState:
         "own",
         "pacer",
         "sharings",
-        "wakes",
+        "waiters",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -63,7 +63,8 @@ class LoopState:
         self.cooperators: WeakSet[Any] = WeakSet()  # that were used here
         self.leases: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # see checkpoint()
         self.sharings: Sharings = Sharings()
-        self.wakes: dict[int, Wake] = {}  # by the future's id
+        # What waits on a future, or a dict of several in their order: by `key_of`
+        self.waiters: dict[object, Any] = {}
         self.observers: list[Any] = []  # see _observing
         self.on_shutdown: set[Callable[[], None]] = set()
 
@@ -119,73 +120,72 @@ class LoopState:
 
     # Waiting on futures
 
-    def wait_on(self, future: asyncio.Future[Any], waiter: Any, *, is_shared: bool) -> Wake:
+    def wait_on(self, future: asyncio.Future[Any], waiter: Any) -> None:
         """Have `waiter.woken(future)` called when `future` is done.
 
         However many wait on one future, it has one callback of the package, so that a
         task that stops waiting need not be looked for among all the others.
 
         Raises:
-            Exception: It only looks like a future.
+            BaseException: It only looks like a future; nothing waits on it.
         """
-        wake = self.wakes.get(id(future)) if is_shared else None
-        if wake is None:
-            wake = Wake(self, waiter)
-            future.add_done_callback(wake, context=self.context)
-            if is_shared:
-                self.wakes[id(future)] = wake
+        key = key_of(future)
+        others = self.waiters.get(key)
+        if isinstance(others, dict):
+            others[waiter] = None
+        elif others is not None:
+            self.waiters[key] = {others: None, waiter: None}
         else:
-            wake.add(waiter)
-        return wake
+            self.waiters[key] = waiter
+            try:
+                future.add_done_callback(_wake, context=self.context)
+            except BaseException:
+                self.waiters.pop(key, None)
+                raise
 
-    def wait_no_more(self, future: asyncio.Future[Any], waiter: Any, wake: Wake) -> None:
+    def wait_no_more(self, future: asyncio.Future[Any], waiter: Any) -> None:
         """Take back what `wait_on` has done."""
-        if wake.remove(waiter):
-            self.wakes.pop(id(future), None)
-            with contextlib.suppress(Exception):  # it only looks like a future
-                future.remove_done_callback(wake)
+        key = key_of(future)
+        others = self.waiters.get(key)
+        if isinstance(others, dict):
+            others.pop(waiter, None)
+            if others:
+                return
+        elif others is not waiter:
+            return  # the future is done, and about to tell
+        del self.waiters[key]
+        with contextlib.suppress(Exception):  # it only looks like a future
+            future.remove_done_callback(_wake)
 
-
-class Wake:
-    """The callback of a future that tasks wait on: wakes them, in their order."""
-
-    __slots__ = ("_state", "_waiters")
-
-    def __init__(self, state: LoopState, waiter: Any) -> None:
-        self._state = state
-        self._waiters: Any = waiter  # the only one, or a dict of several, or None
-
-    def __call__(self, future: asyncio.Future[Any]) -> None:
-        """Tell all that wait."""
-        waiters, self._waiters = self._waiters, None
-        state = self._state
-        state.wakes.pop(id(future), None)
+    def wake(self, future: asyncio.Future[Any]) -> None:
+        """Tell all that wait on `future` that it is done, in their order."""
+        waiters = self.waiters.pop(key_of(future), None)
+        if waiters is None:
+            return
         leaving: BaseException | None = None
         for waiter in tuple(waiters) if isinstance(waiters, dict) else (waiters,):
             try:
-                if waiter is not None:
-                    state.changes.make(waiter.woken, future)
+                self.changes.make(waiter.woken, future)
             except BaseException as error:  # noqa: BLE001
                 leaving = error
         if leaving is not None:
             try:
                 raise leaving
             finally:
-                del leaving, waiters, waiter, self
+                del leaving, waiters, waiter
 
-    def add(self, waiter: Any) -> None:
-        """Have one more told."""
-        if not isinstance(self._waiters, dict):
-            self._waiters = {self._waiters: None}
-        self._waiters[waiter] = None
 
-    def remove(self, waiter: Any) -> bool:
-        """Have one not told; tell whether no other waits."""
-        if isinstance(self._waiters, dict):
-            self._waiters.pop(waiter, None)
-            return not self._waiters
-        self._waiters = None
-        return True
+def _wake(future: asyncio.Future[Any]) -> None:
+    """Be the callback of a future that tasks wait on."""
+    state_of(future.get_loop()).wake(future)
+
+
+def loop_here() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that is running in this thread, if one is."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def running_loop(what: Callable[[], str]) -> asyncio.AbstractEventLoop:
