@@ -272,6 +272,7 @@ class Engine:
         state, self._state = self._state, None
         if state is not None:
             collector.ignore()
+            self._last_state = weakref.ref(state)  # a collection may have cleared the other
             state.on_shutdown.discard(self.shut_down)
         for drained in self.drained:
             with contextlib.suppress(RuntimeError):  # the loop is closed

@@ -488,10 +488,13 @@ class FairQueue(Generic[S]):
         began = server.clock()
         seat.steps += 1
         changes.current = seat
+        self.is_served = in_hand or self.is_served  # who is made in it joins when it is over
         try:
             value = seat.run(seat.next)
         except BaseException as error:  # noqa: BLE001
             raised = error
+        finally:
+            self.is_served = not in_hand and self.is_served
         changes.current = None
         server.steps += 1
         seconds = max(0.0, server.clock() - began)

@@ -519,7 +519,10 @@ class Job(Seat):
             return  # it lost interest when this had been scheduled already
         self._forget_waiter()
         self.run, self.next = self.context.run, self.iterator.__next__
-        result, error = _outcome_of(waiter)
+        try:
+            result, error = _outcome_of(waiter)
+        except BaseException as raised:  # noqa: BLE001 (it is thrown, and the task not lost)
+            result, error = None, strip(raised)
         if result is not None and self.sink is not None:
             self.sink.note_result()
         if self.cancelling and not isinstance(error, asyncio.CancelledError):

@@ -101,7 +101,9 @@ class Paced:
     def withdraw(self) -> None:
         """Compete no more."""
         self.requested = False
-        self._pacer().withdraw(self.member)
+        state = self._state()
+        if state is not None:  # else the loop is being collected
+            state.pacer.withdraw(self.member)
 
     def lend(self, lease: Lease) -> bool:
         """Let code that awaits a checkpoint run on at once, if nobody else wants to."""

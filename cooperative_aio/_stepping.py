@@ -109,6 +109,8 @@ class Chunks:
                 before = now
                 if seconds != 0:
                     still = task.steps
+                if is_single and seconds > timer.notable:
+                    timer.note_step(task, seconds)
                 if (
                     outcome is not None
                     or task.interrupted
@@ -119,14 +121,12 @@ class Chunks:
                 ):
                     return outcome
                 if is_single:
-                    self._learn_from(task, timer, seconds)
+                    self._learn_from(task, seconds)
         finally:
             del self, task, timer  # an exception of the iterator refers to this frame
 
-    def _learn_from(self, task: Stepped, timer: Timer, seconds: float) -> None:
-        """Note a single step that took long; after enough short ones, begin with chunks."""
-        if seconds > timer.notable:
-            timer.note_step(task, seconds)
+    def _learn_from(self, task: Stepped, seconds: float) -> None:
+        """Begin with chunks after enough short steps."""
         if task.steps > self.SINGLE and 2 * seconds < self.SHORT:
             self._chunk = min(2, self._largest)
 
