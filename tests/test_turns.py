@@ -43,7 +43,7 @@ async def some_turns():
 def browser(monkeypatch):
     browser = Browser()
     monkeypatch.setattr(
-        "cooperative_aio._pacing.late_turns_of",
+        "cooperative_aio._loop.late_turns_of",
         lambda loop: LateTurns(loop, browser.posted.append),
     )
     return browser

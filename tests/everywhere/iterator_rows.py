@@ -4,6 +4,7 @@ A row makes its material, and tells what blocks and what goes in pieces; both ha
 the same. A library that is not installed skips its row.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -145,8 +146,9 @@ def openpyxl_writing(size, folder):
     rows = [tuple(record.values()) for record in records(size)]
 
     def read(path):
-        sheet = library.load_workbook(path, read_only=True).active
-        return list(sheet.iter_rows(values_only=True))
+        workbook = library.load_workbook(path, read_only=True)
+        with contextlib.closing(workbook):
+            return list(workbook.active.iter_rows(values_only=True))
 
     def block():
         for _ in have.write_sheet(folder / "block.xlsx", rows):

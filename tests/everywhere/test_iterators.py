@@ -6,7 +6,7 @@ The functions are those of examples/iterators_you_already_have.py.
 import itertools
 
 import pytest
-from iterator_rows import ROWS, elementtree, jinja2, using
+from iterator_rows import ROWS, using
 
 from cooperative_aio import Cooperator, TimeSlice
 
@@ -16,15 +16,7 @@ SLICE = 16 * READING
 CHUNK = 16  # steps that may be taken between two readings
 
 
-# The values of these change their class all the time: chunks of them are not timed.
-UNTIMED = pytest.mark.xfail(strict=False, reason="until the core times chunks of mixed classes")
-MARKED = [
-    pytest.param(make, marks=UNTIMED) if make in {jinja2, elementtree} else make
-    for make in ROWS
-]
-
-
-@pytest.mark.parametrize("make", MARKED, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", ROWS, ids=lambda make: make.__name__)
 async def test_pieces_come_to_the_same_and_are_set_aside_all_the_time(make, tmp_path):
     row = make(SIZE, tmp_path)
     expected = row.block()

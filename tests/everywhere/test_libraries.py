@@ -20,10 +20,9 @@ def load():
 
 
 # The core's part: there `checkpoint()` is to be anyio's.
-ON_TRIO = pytest.mark.xfail(strict=False, reason="until checkpoint() knows trio")
 
 
-@pytest.mark.parametrize("backend", ["asyncio", pytest.param("trio", marks=ON_TRIO)])
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_rows_become_objects_while_others_run(backend):
     pytest.importorskip(backend)
@@ -50,7 +49,7 @@ def test_rows_become_objects_while_others_run(backend):
     assert "other" in log[log.index("begun") : log.index("made")]
 
 
-@pytest.mark.parametrize("backend", ["asyncio", pytest.param("trio", marks=ON_TRIO)])
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_time_limit_ends_it(backend):
     pytest.importorskip(backend)

@@ -1,6 +1,7 @@
 """The examples, run as their users run them; the long waits in virtual time."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,8 +40,10 @@ def test_the_counter_ticks_every_second_ten_times():
 
 
 def test_the_counter_runs_in_real_time_too():
-    lines = run(str(EXAMPLES / "tasklet_counter.py"), "2", "--every", "0.01")
-    assert lines == ["tick 1 after 0.0 s", "tick 2 after 0.0 s", "2 ticks"]
+    *ticks, last = run(str(EXAMPLES / "tasklet_counter.py"), "2", "--every", "0.01")
+    for n, line in enumerate(ticks, 1):
+        assert re.fullmatch(rf"tick {n} after \d+\.\d s", line)  # however busy the machine is
+    assert (len(ticks), last) == (2, "2 ticks")
 
 
 def test_the_printer_prints_the_pages_in_the_order_they_were_sent():

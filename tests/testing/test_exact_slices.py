@@ -168,7 +168,7 @@ async def test_checkpoint_lets_others_in_after_a_slice():
         await checkpoint()
         spend(seconds)
     gaps = [after - before for before, after in itertools.pairwise(turns) if after > before]
-    assert gaps == [6 * seconds] * 10
+    assert gaps == [3 * seconds] * 20
 
 
 # --- fairness ---------------------------------------------------------------------------
