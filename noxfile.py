@@ -13,12 +13,11 @@ nox.options.sessions = ["lint", "typing", "tests", "wide", "coverage", "docs"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
-# Real servers, browsers, worker processes, a cluster: on one Python, unless asked for.
+# Real servers, browsers, worker processes, a cluster: on one Python, unless asked for. What
+# pytest takes by itself leaves them out, and tests/everywhere (see `norecursedirs`).
 WIDE = ["tests/monitor", "tests/servers", "tests/offload"]
 NARROW = [
-    "--ignore=tests/everywhere",
-    "--ignore=tests/monitor",
-    "--ignore=tests/servers",
+    *("-o", "norecursedirs=.* everywhere monitor servers"),
     "--ignore-glob=tests/offload/test_offload_[!s]*.py",
 ]
 # As many processes as there are cores; a test's traceback is not worth a crash of pytest's own.
@@ -95,6 +94,7 @@ def servers(session: nox.Session) -> None:
     session.run("python", "benchmarks/shutdown.py")
 
 
+@nox.session(python=RUNNING, requires=["build"], default=False)
 def everywhere(session: nox.Session) -> None:
     """Test in the places where asyncio lives, as far as they are installed."""
     session.install(wheel(session), *group("everywhere"))
@@ -138,7 +138,7 @@ def lowest(session: nox.Session) -> None:
     """Test with the lowest versions that the package says it needs."""
     pinned = [need.replace(">=", "==") for need in PROJECT["project"]["dependencies"]]
     session.install(wheel(session), *pinned, *group("test"))
-    session.run("python", "-P", "-m", "pytest", *(session.posargs or NARROW))
+    session.run("python", "-P", "-m", "pytest", *PARALLEL, *(session.posargs or NARROW))
 
 
 @nox.session(requires=["build"], default=False)
@@ -148,7 +148,7 @@ def million(session: nox.Session) -> None:
     session.env["COOPERATIVE_AIO_ACTIONS"] = "1000000"
     session.env["COOPERATIVE_AIO_PROGRAMS"] = "20000"
     tests = ["tests/machine", "tests/test_machine.py", "tests/test_matrix_programs.py"]
-    session.run("python", "-P", "-m", "pytest", *(session.posargs or tests))
+    session.run("python", "-P", "-m", "pytest", *PARALLEL, *(session.posargs or tests))
 
 
 @nox.session(python=PYTHONS, requires=["build"], default=False)
