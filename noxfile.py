@@ -145,6 +145,7 @@ def lowest(session: nox.Session) -> None:
 def million(session: nox.Session) -> None:
     """Take a million random actions, with faults, and compare 20,000 random programs."""
     session.install(wheel(session), *group("test"))
+    session.env["COOPERATIVE_AIO_THOROUGH"] = "1"
     session.env["COOPERATIVE_AIO_ACTIONS"] = "1000000"
     session.env["COOPERATIVE_AIO_PROGRAMS"] = "20000"
     tests = ["tests/machine", "tests/test_machine.py", "tests/test_matrix_programs.py"]

@@ -31,7 +31,7 @@ def reports():
 
 THOROUGH = bool(os.environ.get("COOPERATIVE_AIO_THOROUGH"))
 MISSING = re.compile(
-    r"^E +(?:ModuleNotFound|Import)Error: (.*(?:No module named|needs) .*)", re.M
+    r"^E +(?:ModuleNotFound|Import)Error: (.*(?:No module named|needs) .*)", re.MULTILINE
 )
 
 

@@ -31,6 +31,8 @@ from cooperative_aio import (
 )
 from cooperative_aio.testing import VirtualLoop
 
+pytestmark = pytest.mark.thinned(5)
+
 PACKAGE = Path(cooperative_aio.__file__).parent
 
 
