@@ -13,12 +13,11 @@ nox.options.sessions = ["lint", "typing", "tests", "wide", "coverage", "docs"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
-# Real servers, browsers, worker processes, a cluster: on one Python, unless asked for.
+# Real servers, browsers, worker processes, a cluster: on one Python, unless asked for. What
+# pytest takes by itself leaves them out, and tests/everywhere (see `norecursedirs`).
 WIDE = ["tests/monitor", "tests/servers", "tests/offload"]
 NARROW = [
-    "--ignore=tests/everywhere",
-    "--ignore=tests/monitor",
-    "--ignore=tests/servers",
+    *("-o", "norecursedirs=.* everywhere monitor servers"),
     "--ignore-glob=tests/offload/test_offload_[!s]*.py",
 ]
 # As many processes as there are cores; a test's traceback is not worth a crash of pytest's own.
@@ -139,17 +138,18 @@ def lowest(session: nox.Session) -> None:
     """Test with the lowest versions that the package says it needs."""
     pinned = [need.replace(">=", "==") for need in PROJECT["project"]["dependencies"]]
     session.install(wheel(session), *pinned, *group("test"))
-    session.run("python", "-P", "-m", "pytest", *(session.posargs or NARROW))
+    session.run("python", "-P", "-m", "pytest", *PARALLEL, *(session.posargs or NARROW))
 
 
 @nox.session(requires=["build"], default=False)
 def million(session: nox.Session) -> None:
     """Take a million random actions, with faults, and compare 20,000 random programs."""
     session.install(wheel(session), *group("test"))
+    session.env["COOPERATIVE_AIO_THOROUGH"] = "1"
     session.env["COOPERATIVE_AIO_ACTIONS"] = "1000000"
     session.env["COOPERATIVE_AIO_PROGRAMS"] = "20000"
     tests = ["tests/machine", "tests/test_machine.py", "tests/test_matrix_programs.py"]
-    session.run("python", "-P", "-m", "pytest", *(session.posargs or tests))
+    session.run("python", "-P", "-m", "pytest", *PARALLEL, *(session.posargs or tests))
 
 
 @nox.session(python=PYTHONS, requires=["build"], default=False)

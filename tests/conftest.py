@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import re
 import signal
 import zlib
 
@@ -28,13 +29,29 @@ def reports():
     return []
 
 
+THOROUGH = bool(os.environ.get("COOPERATIVE_AIO_THOROUGH"))
+MISSING = re.compile(
+    r"^E +(?:ModuleNotFound|Import)Error: (.*(?:No module named|needs) .*)", re.MULTILINE
+)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """Skip a module that imports what is not installed; a thorough run wants everything."""
+    report = yield
+    if report.failed and not THOROUGH and (found := MISSING.search(str(report.longrepr))):
+        report.outcome = "skipped"
+        report.longrepr = (str(collector.path), 0, f"Skipped: {found[1]}")
+    return report
+
+
 def pytest_collection_modifyitems(config, items):
     """Thin the products that are marked so: the first test of each function stays, and a part.
 
     Which those are depends on their names alone, so it is the same in every process. A single
     test that is named, by its parameters, is run in any case.
     """
-    if os.environ.get("COOPERATIVE_AIO_THOROUGH") or any("[" in arg for arg in config.args):
+    if THOROUGH or any("[" in arg for arg in config.args):
         return
     seen = set()
     kept, left_out = [], []

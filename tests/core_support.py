@@ -119,7 +119,7 @@ def on_both_loops(test):
                 lambda _loop, context: reports.append(context)
             )
             wanted = {"reports": reports} if wants_reports else {}
-            async with asyncio.timeout(10):  # so that a test that hangs is one that fails
+            async with asyncio.timeout(100):  # so that a test that hangs is one that fails
                 await test(*instance, **fixtures, **wanted)
 
         with asyncio.Runner(debug=True, loop_factory=loop_factory) as runner:

@@ -25,6 +25,8 @@ from cooperative_aio import (
     tasklet,
 )
 
+pytestmark = pytest.mark.thinned(3)
+
 
 async def driven(generator):
     """Await what a generator yields, as its task does; a value is a turn of the loop."""

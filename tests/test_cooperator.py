@@ -1221,7 +1221,7 @@ class TestLoops:
         assert "it has unfinished tasks on another event loop" in message
         assert "give each loop a Cooperator" in message
         task.stop()
-        use = asyncio.wait_for(_use(cooperator, iter("ab")), 10)
+        use = asyncio.wait_for(_use(cooperator, iter("ab")), 60)
         assert in_a_thread(lambda: asyncio.run(use)) == []
 
     def test_between_two_runs_of_its_loop_it_may_be_used(self, loop_factory):
@@ -1266,7 +1266,7 @@ class TestLoops:
         loop.close()
         reference = weakref.ref(loop)
         del loop
-        asyncio.run(asyncio.wait_for(_use(cooperator, iter("ab")), 10))
+        asyncio.run(asyncio.wait_for(_use(cooperator, iter("ab")), 60))
         gc.collect()
         assert reference() is None
 

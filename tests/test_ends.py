@@ -430,7 +430,7 @@ class TestTheShutdownOfALoop:
 
         cooperator, waits = loop.run_until_complete(main())
         loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(asyncio.wait([waits], timeout=5))
+        loop.run_until_complete(asyncio.wait([waits], timeout=60))
         loop.close()
         assert (log, ends) == (["closed"], ["drained"])
         assert cooperator.tasks == ()
@@ -459,7 +459,7 @@ class TestTheShutdownOfALoop:
             if use == "cooperate":
                 assert await cooperator.cooperate(iter("ab")) is None
             elif use == "drain":
-                await asyncio.wait_for(cooperator.drain(), 5)
+                await asyncio.wait_for(cooperator.drain(), 60)
             elif use == "stop":
                 cooperator.stop()
             else:

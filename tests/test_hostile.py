@@ -23,6 +23,8 @@ from cooperative_aio import (
     batches,
 )
 
+pytestmark = pytest.mark.thinned(5)
+
 MILLISECOND = 2.0**-10  # seconds
 LEAVING = (KeyboardInterrupt, SystemExit)
 KINDS = [LookupError, MemoryError, asyncio.CancelledError, KeyboardInterrupt, SystemExit]

@@ -9,6 +9,8 @@ from matrix_bodies import BODIES
 from matrix_cancellations import WAYS
 from matrix_support import SUBJECTS, compare
 
+pytestmark = pytest.mark.thinned(4)
+
 # What cannot be equal, and why
 INHERENT = {
     # Two tasks make their steps in one tick: both have failed before the group hears of one.

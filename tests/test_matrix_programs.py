@@ -15,6 +15,8 @@ import anyio
 import pytest
 from matrix_support import Asyncio, Package
 
+pytestmark = pytest.mark.thinned(4)
+
 PROGRAMS = int(os.environ.get("COOPERATIVE_AIO_PROGRAMS", "300"))
 SUBJECTS = ["task", "join", "accumulate", "batch_accumulate"]
 INSTANTS = [0.25, 0.5, 0.5, 0.75, 1.0]

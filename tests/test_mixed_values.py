@@ -19,6 +19,8 @@ from cooperative_aio import (
     current_task,
 )
 
+pytestmark = pytest.mark.thinned(5)
+
 MICROSECOND = 2.0**-20  # seconds
 MILLISECOND = 2.0**-10
 SLICE = 5 * MILLISECOND

@@ -391,6 +391,15 @@ def test_bad_options_are_refused(options, error, message):
         quiet_collector(**options)
 
 
+@pytest.fixture
+def nothing_is_frozen():
+    """Let a test find the collector as a program does: see `pytest_collection_finish`."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
+
+
+@pytest.mark.usefixtures("nothing_is_frozen")
 async def test_cycles_are_freed_by_the_real_collector(monkeypatch):
     """Beside a loop that is never quiet, as many as are alive at a time stay few."""
     monkeypatch.setattr("cooperative_aio._quiet_collector.QUIET", -1.0)

@@ -12,6 +12,8 @@ import pytest
 from machine_invariants import check, finish
 from machine_world import ACTIONS, World
 
+pytestmark = pytest.mark.thinned(5)
+
 COUNT = int(os.environ.get("COOPERATIVE_AIO_ACTIONS", "10000"))
 LENGTH = 25
 MACHINES = 20  # a test

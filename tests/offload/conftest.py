@@ -34,7 +34,7 @@ def nothing_is_left(request):
         if thread not in before and not thread.name.startswith(("AnyIO", *POOLS))
     ]
     for thread in left:
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive(), thread
 
 
