@@ -4,8 +4,7 @@
 
 This is the example of the `cooperative` package, with coroutines in place of Deferreds. Each
 computation is two, and the second needs the result of the first. The requests come after 0.3,
-0.5 and 1.0 seconds. In the end all results are printed, as one list. Compare it to
-getting_started.py, where the requests meet computations that go on; what is different from
+0.5 and 1.0 seconds. In the end all results are printed, as one list. What is different from
 the package is in docs/coming-from/cooperative.md.
 """
 

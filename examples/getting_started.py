@@ -2,28 +2,22 @@
 
     python examples/getting_started.py
 
-Four expensive computations share one thread with a simulated server, to which requests come
-after 0.3, 0.5 and 1.0 seconds. Each computation is two accumulations one after the other; the
-second takes what the first has brought. A computer of today does all four in less time than
-passes before the first request, so each computation is begun anew until the last request has
-been answered: whenever one comes, there are four under way. Only the first round logs its
-progress.
+Four computations share one thread with a simulated server, to which a request comes every
+50 ms. First each computation runs in one go, and the requests wait until all are over. Then
+the same generators run in slices, side by side: requests are answered between the slices.
 """
 
 import asyncio
-import logging
-import sys
-from collections.abc import Iterator
+import statistics
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from cooperative_aio import batch_accumulate, get_cooperator
 
-STEPS = 100_000
-NUMBERS = (54.0, 42, 10, 34)
-REQUESTS = (0.3, 0.5, 1.0)  # seconds after the start
+STEPS = 50_000
+NUMBERS = (54, 42, 10, 34)
+INTERVAL = 0.05  # seconds from one request to the next
 HOPS = 5  # turns of the loop that a request takes: accept, read, look up, write, flush
-
-log = logging.getLogger("getting_started")
 
 
 @dataclass
@@ -32,73 +26,78 @@ class Answer:
 
     due: float  # seconds after the start
     late: float  # seconds
-    steps_before: int  # taken by the computations until it was answered
-    under_way: int  # computations
+    progress: list[int]  # of each computation, in per cent; empty when none was under way
 
 
-def expensive(number: float, label: str | None) -> Iterator[float]:
-    """Compute something, one value a step; log the progress of what has a label."""
+def expensive(number: int) -> Iterator[int]:
+    """Compute something, one value a step; at each `yield`, others may come first."""
     for value in range(STEPS):
-        if label is not None and value % (STEPS // 4) == 0:
-            log.info("%s: %d/4", label, 4 * value // STEPS)
-        yield number * value / 3.0
+        yield sum(map(int, str(number**20 + value)))
 
 
-async def compute(number: float, *, is_logged: bool) -> float:
-    """Accumulate twice, and use the first result for the second: no callbacks."""
-    label = f"{number} first" if is_logged else None
-    first = sum(await batch_accumulate(1000, expensive(number, label), name=label))
-    label = f"{number} second" if is_logged else None
-    scaled = first // 1e9
-    second = sum(await batch_accumulate(1000, expensive(scaled, label), name=label))
-    if is_logged:
-        log.info("%s: done, %.6g, then %.6g", number, first, second)
-    return second
+async def in_one_go(number: int) -> int:
+    """Compute, and let nothing else run."""
+    return sum(expensive(number))
 
 
-async def keep_computing(number: float, requests: asyncio.Task[list[Answer]]) -> int:
-    """Compute once, and again while there are requests to come; return how often."""
-    rounds = 0
-    while rounds == 0 or not requests.done():
-        await compute(number, is_logged=rounds == 0)
-        rounds += 1
-    return rounds
+async def in_slices(number: int) -> int:
+    """Compute, and let everything else go first."""
+    return sum(await batch_accumulate(1000, expensive(number), name=str(number)))
 
 
-async def answer(began: float, due: float) -> Answer:
-    """Wait for a request, answer it after several turns of the loop, and note how late."""
+async def compute_all(compute: Callable[[int], Awaitable[int]]) -> tuple[list[int], float]:
+    """Do all computations; return their results, and when they were there."""
+    results = await asyncio.gather(*map(compute, NUMBERS))
+    return results, asyncio.get_running_loop().time()
+
+
+def progress() -> list[int]:
+    """Return how far each computation is, in per cent; nothing if none is under way."""
+    steps = {task.name: task.steps for task in get_cooperator().tasks}
+    return [100 * steps.get(str(number), STEPS) // STEPS for number in NUMBERS] if steps else []
+
+
+async def serve(computing: asyncio.Task[tuple[list[int], float]], began: float) -> list[Answer]:
+    """Answer all requests that come while there is something to compute."""
     loop = asyncio.get_running_loop()
-    await asyncio.sleep(began + due - loop.time())
-    for _ in range(HOPS):
-        await asyncio.sleep(0)
-    cooperator = get_cooperator()
-    late = loop.time() - began - due
-    log.info("request of %s s: answered", due)
-    return Answer(due, late, cooperator.statistics().steps, len(cooperator.tasks))
+    answers: list[Answer] = []
+    while True:
+        due = began + INTERVAL * (len(answers) + 1)
+        await asyncio.sleep(due - loop.time())
+        if computing.done() and computing.result()[1] < due:
+            return answers
+        for _ in range(HOPS):
+            await asyncio.sleep(0)
+        answers.append(Answer(due - began, loop.time() - due, progress()))
 
 
-async def serve() -> list[Answer]:
-    """Answer all requests."""
+async def compare(title: str, compute: Callable[[int], Awaitable[int]]) -> list[int]:
+    """Compute and serve at once, and say how late the answers were."""
     began = asyncio.get_running_loop().time()
-    return await asyncio.gather(*(answer(began, due) for due in REQUESTS))
+    computing = asyncio.create_task(compute_all(compute))
+    answers = await serve(computing, began)
+    results, ended = await computing
+    late = [1000 * answer.late for answer in answers] or [0.0]
+    print(
+        f"{title}: {len(answers)} requests answered {statistics.median(late):.1f} ms late in"
+        f" the median, {max(late):.1f} ms at most; computed in {ended - began:.2f} s"
+    )
+    meanwhile = [answer for answer in answers if answer.progress]
+    for answer in meanwhile[:: len(meanwhile) // 5 + 1]:
+        done = "  ".join(f"{each:3} %" for each in answer.progress)
+        print(
+            f"    request at {answer.due:.2f} s: {answer.late * 1000:.1f} ms late;"
+            f" computed so far: {done}"
+        )
+    return results
 
 
 async def main() -> None:
-    """Do both at once, and say how late the answers were."""
-    async with asyncio.TaskGroup() as group:
-        requests = group.create_task(serve())
-        rounds = [group.create_task(keep_computing(each, requests)) for each in NUMBERS]
-    for each in requests.result():
-        print(
-            f"request at {each.due} s: answered {each.late * 1000:.1f} ms late,"
-            f" {each.under_way} computations under way, {each.steps_before:,} steps done"
-        )
-    for number, task in zip(NUMBERS, rounds, strict=True):
-        print(f"{number}: computed {task.result()} times")
+    """Compute in one go, then in slices."""
+    blocked = await compare("in one go", in_one_go)
+    sliced = await compare("in slices", in_slices)
+    print(f"the same results both times: {blocked == sliced}")
 
 
 if __name__ == "__main__":
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s  %(message)s", stream=sys.stdout
-    )
     asyncio.run(main())
