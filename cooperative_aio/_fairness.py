@@ -572,7 +572,7 @@ class Group(Seat, FairQueue[Any]):
 
     def follow(self) -> Seat | None:
         """Compete while a member does; return what is to be moved later."""
-        self.wanted = self.count > 0
+        self.wanted: bool = self.count > 0
         return self.move()
 
     @property

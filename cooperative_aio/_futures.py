@@ -66,7 +66,8 @@ class FaithfulFuture(Future[T]):
         finally:
             del self
 
-    __iter__ = __await__
+    def __iter__(self) -> Generator[Any, None, T]:
+        return self.__await__()
 
     def _raise_cancelled(self) -> None:
         """Raise the error, the first time: it refers to the frames that it passes."""

@@ -35,10 +35,10 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
 
     __slots__ = ("_job",)
 
-    def __init__(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, job: Any, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.Future.__init__(self, loop=loop)
         self._cancelled_with = None
-        self._job = job
+        self._job: Job = job
 
     # What it is
 
