@@ -190,6 +190,22 @@ def write(seed):
     return writer.one_of(*SUBJECTS), [writer.body(), writer.body()], writer.way(4)
 
 
+def has_spun(log):
+    """Tell whether a scope of anyio's has cancelled in vain until the virtual time moved.
+
+    All other times are sums of powers of 2.
+    """
+    return any(event[0] * 2.0**40 % 1 for event in log)
+
+
+def timeless(log):
+    """Leave out how long that took: how many turns these are is not promised."""
+    return [
+        tuple(min(what, 100) if isinstance(what, int) else what for what in event[1:])
+        for event in log
+    ]
+
+
 def run(seed):
     """Return what the program of that number has seen, twice, and its text."""
     subject, bodies, text = write(seed)
@@ -201,6 +217,8 @@ def run(seed):
         kind(subject, *bodies, late=lambda number: 2.0 ** -(10 + 5 * number)).run(way)
         for kind in (Package, Asyncio)
     )
+    if has_spun(ours) or has_spun(theirs):
+        ours, theirs = timeless(ours), timeless(theirs)
     return ours, theirs, "\n".join([subject, *bodies, text])
 
 
