@@ -292,7 +292,13 @@ class Job(Seat):
             if inspect.iscoroutine(value):
                 value.close()
             self.finish_stop()
-        elif value is not None and self._is_to_be_awaited(value):
+            return
+        try:
+            waits = value is not None and self._is_to_be_awaited(value)
+        except BaseException as error:  # noqa: BLE001 (it was raised by a look at the value)
+            self.raised(error)
+            return
+        if waits:
             self._wait_for(value)
         else:
             if value is None:

@@ -78,7 +78,7 @@ class Program:
     def __init__(self, subject, *bodies, late=lambda number: number / 64):
         self._late = late
         self._subject = subject
-        self._bodies = bodies
+        self.bodies = bodies
         self._subjects = 0
         self.press = lambda: None  # for a body to call, which a way may define
         self.log = []
@@ -110,7 +110,7 @@ class Program:
 
     def subject(self):
         """Begin what is to be awaited, with the next of the bodies."""
-        body = self._bodies[min(self._subjects, len(self._bodies) - 1)]
+        body = self.bodies[min(self._subjects, len(self.bodies) - 1)]
         number = self._subjects
         self._subjects += 1
         return getattr(self, self._subject)(self.body(body, number))
