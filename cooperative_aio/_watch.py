@@ -52,10 +52,7 @@ NO_LABEL: Final = "(no label)"
 def figures_of(cooperator: Cooperator) -> Mapping[str, Any]:
     """Return the statistics of a Cooperator by name."""
     statistics = cooperator.statistics()
-    figures = {
-        one.name: getattr(statistics, one.name) for one in dataclasses.fields(statistics)
-    }
-    return {"collector_time": 0.0, **figures}
+    return {one.name: getattr(statistics, one.name) for one in dataclasses.fields(statistics)}
 
 
 class Labels:

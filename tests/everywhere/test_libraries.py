@@ -79,7 +79,8 @@ def test_importing_a_checkpoint_imports_nothing_that_asyncio_has_not_but_the_cor
 import sys, asyncio, copy, dataclasses
 before = set(sys.modules)
 from cooperative_aio import checkpoint
-print(sorted({name.split(".")[0] for name in set(sys.modules) - before} - {"__future__"}))
+new = {name.split(".")[0] for name in set(sys.modules) - before}
+print(sorted(new - {"__future__"} - set(sys.builtin_module_names)))
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
