@@ -46,20 +46,21 @@ def pytest_make_collect_report(collector):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Thin the products that are marked so: the first test of each function stays, and a part.
+    """Take a part of what is marked as `thinned`, and nothing of what is to run `once`.
 
-    Which those are depends on their names alone, so it is the same in every process. A single
-    test that is named, by its parameters, is run in any case.
+    The first test of each function stays; which others do depends on their names alone, so it
+    is the same in every process. All of them are taken if one is named on the command line.
     """
-    if THOROUGH or any("[" in arg for arg in config.args):
+    if THOROUGH or any("::" in argument for argument in config.args):
         return
     seen = set()
     kept, left_out = [], []
     for item in items:
         function = item.nodeid.partition("[")[0]
-        marker = item.get_closest_marker("thinned")
-        is_taken = marker is None or function not in seen
-        is_taken = is_taken or zlib.crc32(item.nodeid.encode()) % marker.args[0] == 0
+        thinned = item.get_closest_marker("thinned")
+        is_taken = thinned is None or function not in seen
+        is_taken = is_taken or zlib.crc32(item.nodeid.encode()) % thinned.args[0] == 0
+        is_taken = is_taken and item.get_closest_marker("once") is None
         seen.add(function)
         (kept if is_taken else left_out).append(item)
     if left_out:

@@ -87,6 +87,7 @@ def test_the_heartbeat_beats_beside_the_work():
     assert re.fullmatch(r"[1-9]\d* numbers searched meanwhile", lines[-2])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("example", TESTS)
 def test_the_tests_pass(example):
     options = ["-p", "no:cacheprovider", "-c", str(EXAMPLES.parent / "pyproject.toml")]
@@ -252,6 +253,7 @@ def measure(address, *paths):
     return *pings["busy"], fetched
 
 
+@pytest.mark.once
 def test_the_blocked_server_of_the_tutorial_answers_nobody_while_it_computes():
     with serving_program("tutorial_blocked.py") as (_, address, _):
         pings, longest, [(_, _, seconds)] = measure(address)
@@ -259,6 +261,7 @@ def test_the_blocked_server_of_the_tutorial_answers_nobody_while_it_computes():
     assert longest > seconds / 2
 
 
+@pytest.mark.once
 def test_the_responsive_server_of_the_tutorial_answers_while_it_computes():
     with serving_program("tutorial_responsive.py") as (_, address, _):
         pings, longest, [(_, _, seconds)] = measure(address)
@@ -266,6 +269,7 @@ def test_the_responsive_server_of_the_tutorial_answers_while_it_computes():
     assert longest < seconds / 2
 
 
+@pytest.mark.once
 def test_both_servers_of_the_tutorial_give_the_same_report():
     reports = []
     for example in TUTORIAL:
@@ -274,6 +278,7 @@ def test_both_servers_of_the_tutorial_give_the_same_report():
     assert reports == [{"loans": 100_000, "interest": reports[0]["interest"]}] * len(TUTORIAL)
 
 
+@pytest.mark.once
 def test_the_last_server_of_the_tutorial_streams_and_puts_what_is_urgent_first():
     paths = ["/rows", "/report", "/report?urgent"]
     with serving_program("tutorial_streaming.py") as (_, address, _):

@@ -31,7 +31,7 @@ from cooperative_aio import (
 )
 from cooperative_aio.testing import VirtualLoop
 
-pytestmark = pytest.mark.thinned(5)
+pytestmark = pytest.mark.thinned(10)
 
 PACKAGE = Path(cooperative_aio.__file__).parent
 

@@ -104,6 +104,7 @@ async def test_a_slow_step_is_logged_with_its_seconds(caplog):
     assert "0.75" in record.getMessage()
 
 
+@pytest.mark.once
 @virtual_time
 async def test_steps_that_cost_nothing_neither_hold_the_loop_nor_stop_time():
     task = cooperate(itertools.count())

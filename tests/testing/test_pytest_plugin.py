@@ -70,6 +70,7 @@ def run(pytester):
     return run
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("beside", BESIDE)
 def test_the_fixtures_work_beside(pytester, run, beside):
     mark, options = BESIDE[beside]
@@ -105,6 +106,7 @@ def test_unused_the_plugin_imports_nothing_of_the_package(pytester, run):
     run().assert_outcomes(passed=1)
 
 
+@pytest.mark.once
 def test_coverage_misses_no_module_that_a_fixture_imports(pytester, run, monkeypatch):
     pytest.importorskip("pytest_cov")
     # What it measures is its own, not part of what the whole suite is measured by.
@@ -122,6 +124,7 @@ def test_coverage_misses_no_module_that_a_fixture_imports(pytester, run, monkeyp
     assert not definitions & set(file["missing_lines"])
 
 
+@pytest.mark.once
 def test_an_async_test_is_told_what_to_use_instead_of_the_virtual_loop(pytester, run):
     pytester.makepyfile(
         """
@@ -145,6 +148,7 @@ def test_an_async_test_is_told_what_to_use_instead_of_the_virtual_loop(pytester,
     )
 
 
+@pytest.mark.once
 def test_virtual_time_works_beside_pytest_asyncio_with_fixtures_and_parameters(pytester, run):
     pytester.makepyfile(
         """
@@ -172,6 +176,7 @@ def test_virtual_time_works_beside_pytest_asyncio_with_fixtures_and_parameters(p
         run("-W", "error", "-o", f"asyncio_mode={mode}").assert_outcomes(passed=3)
 
 
+@pytest.mark.once
 def test_a_deadlock_fails_the_test_with_its_text(pytester, run):
     pytester.makepyfile(
         """
@@ -190,6 +195,7 @@ def test_a_deadlock_fails_the_test_with_its_text(pytester, run):
     result.stdout.fnmatch_lines(["*Deadlock: nothing can happen any more at 0.0*"])
 
 
+@pytest.mark.once
 def test_all_async_tests_of_anyio_can_be_put_on_virtual_time(pytester, run):
     pytester.makepyfile(
         """
@@ -214,6 +220,7 @@ def test_all_async_tests_of_anyio_can_be_put_on_virtual_time(pytester, run):
     run("-W", "error", "-p", "no:asyncio").assert_outcomes(passed=1)
 
 
+@pytest.mark.once
 def test_all_async_tests_of_pytest_asyncio_can_be_put_on_virtual_time(pytester, run):
     plugin = pytest.importorskip("pytest_asyncio.plugin")
     if not hasattr(
@@ -242,6 +249,7 @@ def test_all_async_tests_of_pytest_asyncio_can_be_put_on_virtual_time(pytester, 
     run("-W", "error", "-o", "asyncio_mode=auto").assert_outcomes(passed=1)
 
 
+@pytest.mark.once
 def test_the_fixtures_are_listed_with_what_they_give(pytester, run):
     result = run("--fixtures")
     for name in ("coop_clock", "coop_scheduler", "coop_manual_cooperator", "coop_virtual_loop"):
