@@ -390,6 +390,9 @@ def check_values(values, value, count):
     assert others == [*range(count), "between", *range(5)]
 
 
+SINGLE_STEPS = {"termination_predicate_factory": lambda: lambda: True, "time_slice": None}
+
+
 class TestAValueThatIsHostile:
     @pytest.mark.parametrize("count", [0, 3, 300])
     @EACH_VALUE
@@ -434,6 +437,21 @@ class TestAValueThatIsHostile:
                 lambda cooperator: way(among_others(value, 200), cooperator)
             )
             assert hostile.done()
+
+    @EACH_KIND
+    @pytest.mark.parametrize("options", [{}, SINGLE_STEPS], ids=["chunks", "single steps"])
+    @EACH_COLLECT
+    def test_is_never_left_out(self, collect, options, kind):
+        value, closed, count = with_a_class_that_raises(kind), [], 3
+        with Bench(asyncio.new_event_loop, **options) as bench:
+            hostile = bench.check_beside_honest_ones(
+                lambda cooperator: collect(among_others(value, count, closed), cooperator)
+            )
+            if issubclass(kind, Exception):
+                check_values(hostile.result(), value, count)
+            else:
+                assert ended(hostile) is kind
+            assert closed == ["closed"]
 
     @EACH_VALUE
     @EACH_COLLECT

@@ -367,10 +367,7 @@ class World:
         self.spawn(self.one_of(self.choices, number).drain())
 
     def do_pass(self, number):
-        async def sleep():
-            await asyncio.sleep(0.004 * (number % 4))
-
-        self.spawn(sleep())
+        self.spawn(asyncio.sleep(0.004 * (number % 4)))
 
     def do_break(self, number):
         number, place = divmod(number, len(PLACES))
