@@ -70,7 +70,8 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
     def __init__(
         self, function: Callable[..., R], args: tuple[Any, ...], *, preempt: bool
     ) -> None:
-        self.__name__ = self.__qualname__ = name_of(function)
+        self.__name__: str = name_of(function)
+        self.__qualname__: str = self.__name__
         self._call: tuple[Callable[..., R], tuple[Any, ...]] | None = (function, args)
         self._function: Function | None = None  # once it has begun, and until it has ended
         self._preempt = preempt
