@@ -331,7 +331,7 @@ class Told(logging.Handler):
         self.records = []
 
     def emit(self, record):
-        if "hold" in record.getMessage().partition("\n")[0]:
+        if "<locals>.hold" in record.getMessage().partition("\n")[0]:
             self.records.append(record)
             self.event.set()
 

@@ -150,7 +150,7 @@ async def read_to_the_end_of_chunks(reader):
     async with asyncio.timeout(30):
         while chunk := await reader.read(2**16):
             tail = (tail + chunk)[-8:]
-    if not tail.endswith(b"0\r\n\r\n"):
+    if not tail.endswith(b"\r\n0\r\n\r\n"):  # a chunk of rows may well end as b"0\r\n", b"\r\n"
         raise asyncio.IncompleteReadError(tail, None)
 
 
