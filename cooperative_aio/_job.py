@@ -92,6 +92,43 @@ class _Once:
     """Another one, for a step whose value is to be looked at whatever it is."""
 
 
+class Asked:
+    """What others have asked of a task: pauses, its end, a cancellation.
+
+    Of most tasks nothing is, so this is made when something is: see `Job.ask`.
+    """
+
+    __slots__ = (
+        "cancelling",
+        "cleaning",
+        "forgiven",
+        "message",
+        "pauses",
+        "pausing",
+        "stopping",
+        "unwinding",
+    )
+
+    def __init__(self) -> None:
+        self.pauses: int = 0
+        self.pausing: int = 0  # pauses that are asked for, and may only be noted
+        self.forgiven: int = 0  # pauses that the end or a cancellation lifted
+        self.stopping: SchedulerError | None = None  # what to end with after this step
+        self.cancelling: bool = False  # CancelledError is to be thrown
+        self.cleaning: bool = False  # it waits after CancelledError was thrown
+        self.unwinding: bool = False  # cancel() was called, and it has not ended
+        self.message: Any = None
+
+    def forgive(self) -> None:
+        """Lift every pause."""
+        self.forgiven += self.pauses
+        self.pauses = 0
+
+
+NOTHING: Final = Asked()
+"""What was asked of most tasks; only to be read."""
+
+
 class Job(Seat):
     """One iterator, stepped beside others.
 
@@ -106,28 +143,21 @@ class Job(Seat):
     """
 
     __slots__ = (
-        "cancelling",
+        "asked",
         "chunks",
-        "cleaning",
         "context",
         "face",
-        "forgiven",
         "given_name",
         "held",
         "home",
         "how",
         "iterator",
-        "message",
         "number",
         "owned",
-        "pauses",
-        "pausing",
         "resuming",
         "since",
         "sink",
         "state",
-        "stopping",
-        "unwinding",
         "waiter",
         "was_slow",
         "weight",
@@ -160,16 +190,9 @@ class Job(Seat):
         self.sink: Sink | None = sink
         self.state: State = State.READY
         self.how: type[SchedulerError] | None = None  # it ended
-        self.pauses: int = 0
-        self.pausing: int = 0  # pauses that are asked for, and may only be noted
-        self.forgiven: int = 0  # pauses that the end or a cancellation lifted
+        self.asked: Asked = NOTHING
         self.held: bool = False  # its sink wants no more for now
         self.waiter: Future[Any] | None = None
-        self.stopping: SchedulerError | None = None  # what to end with after this step
-        self.cancelling: bool = False  # CancelledError is to be thrown
-        self.cleaning: bool = False  # it waits after CancelledError was thrown
-        self.unwinding: bool = False  # cancel() was called, and it has not ended
-        self.message: Any = None
         self.was_slow: bool = False  # a slow step was logged
         self.owned: bool = False  # the waiter is the task's own
         self.since: int = -1
@@ -205,7 +228,14 @@ class Job(Seat):
     def interrupted(self) -> bool:
         """Whether something has happened that ends a turn of several steps."""
         changes = self.home.changes
-        return bool(changes.moves) or self.stopping is not None
+        return bool(changes.moves) or self.asked.stopping is not None
+
+    def ask(self) -> Asked:
+        """Return what was asked of it, for more to be put down there."""
+        if self.asked is NOTHING:
+            made = Asked()
+            self.asked = made if self.asked is NOTHING else self.asked  # by an interruption
+        return self.asked
 
     # Ready or not
 
@@ -222,21 +252,23 @@ class Job(Seat):
 
     def pause(self) -> None:
         """Take back the readiness until `resume()`."""
-        self.pausing -= 1
+        asked = self.ask()
+        asked.pausing -= 1
         if self.how is not None or self.state is State.ENDING:
-            self.forgiven += 1
+            asked.forgiven += 1
             return
-        self.pauses += 1
+        asked.pauses += 1
         self._move("pause()")
 
     def resume(self) -> None:
         """Take one pause back."""
-        if self.pauses:
-            self.pauses -= 1
-            if not self.pauses and self.state is State.PAUSED:
+        asked = self.asked
+        if asked.pauses:
+            asked.pauses -= 1
+            if not asked.pauses and self.state is State.PAUSED:
                 self._move("the last resume()")
-        elif self.forgiven:
-            self.forgiven -= 1
+        elif asked.forgiven:
+            asked.forgiven -= 1
 
     def hold(self, *, held: bool) -> None:
         """Take no step for now, or go on: what the sink wants."""
@@ -288,7 +320,7 @@ class Job(Seat):
 
     def settle(self, value: Any) -> None:
         """Deal with what a step has yielded."""
-        if self.stopping is not None:
+        if self.asked.stopping is not None:
             if inspect.iscoroutine(value):
                 value.close()
             self.finish_stop()
@@ -305,7 +337,7 @@ class Job(Seat):
                 self._expect_none()
             elif self.sink is not None:
                 self.sink.take(self, value)
-            if self.state is State.ENDING and not self.cancelling:
+            if self.state is State.ENDING and not self.asked.cancelling:
                 self._go_on()
 
     def _is_to_be_awaited(self, value: Any) -> bool:
@@ -347,7 +379,7 @@ class Job(Seat):
                 self.home.loop_state.call_soon(self._change, self._wind_up)
 
     def _is_winding_up(self) -> bool:
-        return self.unwinding and self.state is State.READY and not self.home.started
+        return self.asked.unwinding and self.state is State.READY and not self.home.started
 
     def _change(self, change: Callable[[], object]) -> None:
         """Make a change from a callback of the loop."""
@@ -361,7 +393,7 @@ class Job(Seat):
                 return
             strip(error)
             if isinstance(error, asyncio.CancelledError):
-                if self.stopping is not None:
+                if self.asked.stopping is not None:
                     self.finish_stop()
                 else:
                     self.end(TaskStopped, cancelled=error, close=True)
@@ -373,9 +405,9 @@ class Job(Seat):
             del self, error
 
     def _returned(self, value: Any) -> None:
-        if self.stopping is not None:
+        if self.asked.stopping is not None:
             self.finish_stop()
-        elif self.cancelling:
+        elif self.asked.cancelling:
             self.end(TaskStopped, cancelled=self._cancelled_error())
         elif self.sink is None:
             self.end(TaskDone, result=value)
@@ -398,13 +430,14 @@ class Job(Seat):
 
     def stop_when_over(self, error: SchedulerError) -> None:
         """End when the step that is going on is over, unless it is the last anyhow."""
-        if self.stopping is None:
-            self.stopping = error
+        asked = self.ask()
+        if asked.stopping is None:
+            asked.stopping = error
             self.home.changes.moves.append(self)
 
     def move(self) -> Seat | None:
         """End, if that was asked for during the step that is over; else join or leave."""
-        if self.stopping is not None:
+        if self.asked.stopping is not None:
             if self.home.changes.is_running(self):
                 return self
             self.finish_stop()
@@ -412,12 +445,16 @@ class Job(Seat):
 
     def finish_stop(self) -> None:
         """End, now that the step is over during which that was asked for."""
-        error, self.stopping = self.stopping, None
-        if error is None or self.how is not None:
+        asked = self.asked
+        error = asked.stopping
+        if error is None:
+            return
+        asked.stopping = None
+        if self.how is not None:
             return
         if not isinstance(error, AccumulationTooLarge):
             self.end(type(error), error=error, close=True)
-        elif self.unwinding:  # it was cancelled, and its clean-up has yielded too much
+        elif asked.unwinding:  # it was cancelled, and its clean-up has yielded too much
             self.end(TaskStopped, cancelled=self._cancelled_error(), close=True)
         else:
             self.end(TaskFailed, error=error, close=True)
@@ -426,28 +463,29 @@ class Job(Seat):
         """Have CancelledError thrown, once for all cancellations until then."""
         if self.how is not None:
             return
-        self.unwinding = True
-        self.cleaning = False
-        self.forgiven += self.pauses
-        self.pauses = 0
+        asked = self.ask()
+        asked.unwinding = True
+        asked.cleaning = False
+        asked.forgive()
         self._move("cancel()")
-        self.message = message
+        asked.message = message
         waiter = self.waiter
         if waiter is not None:
             if not waiter.cancel(message):  # it refuses, or is done: its callback comes
-                self.cancelling = True
-        elif not self.cancelling:
-            self.cancelling = True
+                asked.cancelling = True
+        elif not asked.cancelling:
+            asked.cancelling = True
             self.home.loop_state.call_soon(self._change, self._deliver_cancel)
 
     def _deliver_cancel(self) -> None:
-        if self.cancelling and self.waiter is None and self.state is State.ENDING:
+        if self.asked.cancelling and self.waiter is None and self.state is State.ENDING:
             self._throw(self._cancelled_error())
         del self  # the error refers to this frame
 
     def _cancelled_error(self) -> asyncio.CancelledError:
-        self.cancelling = False
-        return asyncio.CancelledError(*([] if self.message is None else [self.message]))
+        asked = self.asked
+        asked.cancelling = False
+        return asyncio.CancelledError(*([] if asked.message is None else [asked.message]))
 
     def _throw(self, error: BaseException) -> None:
         """Take a step now, in which `error` is raised at the `yield`."""
@@ -465,9 +503,7 @@ class Job(Seat):
         if self.sink is not None and not can_receive(self.iterator):
             self._refuse(awaitable)
             return
-        is_another = self.state is State.ENDING and self.cleaning and not self.cancelling
-        self.cleaning = self.state is State.ENDING
-        self._move("yields another awaitable" if is_another else "yields an awaitable")
+        self._move(self._note_cleaning())
         state = self.home.loop_state
         waiter, self.owned = self._as_future(awaitable)
         self.since = state.sharings.since(self.iterator)
@@ -480,10 +516,19 @@ class Job(Seat):
         del self.run, self.next  # they weigh, and are made again when it is woken
         self.home.waiting += 1
         note_awaited(waiter, self.face)
-        if self.stopping is not None:  # by a coroutine that was begun at once
+        if self.asked.stopping is not None:  # by a coroutine that was begun at once
             self.finish_stop()
-        elif self.cancelling and waiter.cancel(self.message):
-            self.cancelling = False
+        elif self.asked.cancelling and waiter.cancel(self.asked.message):
+            self.asked.cancelling = False
+
+    def _note_cleaning(self) -> str:
+        """Note whether it is cleaning up that waits; return what yielding an awaitable is."""
+        asked = self.asked
+        if asked.unwinding:
+            was_cleaning, asked.cleaning = asked.cleaning, self.state is State.ENDING
+            if was_cleaning and asked.cleaning and not asked.cancelling:
+                return "yields another awaitable"
+        return "yields an awaitable"
 
     def _refuse(self, awaitable: Awaitable[Any]) -> None:
         """Fail, since the result could not be given to what yielded the awaitable."""
@@ -531,16 +576,17 @@ class Job(Seat):
             result, error = None, strip(raised)
         if result is not None and self.sink is not None:
             self.sink.note_result()
-        if self.cancelling and not isinstance(error, asyncio.CancelledError):
-            error = self._cancelled_error()
-        self.cancelling = False
+        if self.asked.cancelling:
+            if not isinstance(error, asyncio.CancelledError):
+                error = self._cancelled_error()
+            self.asked.cancelling = False
         if error is not None:
             self.resume_by(self._thrower(error, self.since))
         elif self._is_sole(self.since):
             self.resume_by(functools.partial(self.iterator.send, result))  # type: ignore[attr-defined]
         try:
             is_ending = self.state is State.ENDING
-            is_paused = self.pauses > 0
+            is_paused = self.asked.pauses > 0
             self._move(f"the awaitable is done{', while paused' if is_paused else ''}")
             if is_ending:
                 self.home.step_now(self)
@@ -603,10 +649,10 @@ class Job(Seat):
     ) -> None:
         """Complete the task: the only place where that happens."""
         self.how = how
-        self.stopping = None
-        self.cancelling = False
-        self.forgiven += self.pauses
-        self.pauses = 0
+        if self.asked is not NOTHING:
+            self.asked.stopping = None
+            self.asked.cancelling = False
+            self.asked.forgive()
         self._move(EVENTS[how] if cancelled is None else "raises CancelledError")
         self.keep = None
         self.next = None  # it may refer to the task

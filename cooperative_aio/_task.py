@@ -64,7 +64,7 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
     @property
     def paused(self) -> bool:
         """Whether `pause()` was called more often than `resume()`."""
-        return self._job.pauses > 0
+        return self._job.asked.pauses > 0
 
     @property
     def waiting(self) -> bool:
@@ -150,7 +150,7 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
             RuntimeError: Called from another thread or another loop.
         """
         self._check_unfinished("pause")
-        self._job.pausing += 1
+        self._job.ask().pausing += 1
         self._make(self._job.pause)
 
     def resume(self) -> None:
@@ -164,7 +164,8 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
         """
         job = self._job
         job.home.check_caller()
-        if not (job.pauses or job.forgiven or job.pausing):
+        asked = job.asked
+        if not (asked.pauses or asked.forgiven or asked.pausing):
             raise NotPaused(f"cannot resume a {job.state.value} task; it is not paused")
         self._make(job.resume)
 
