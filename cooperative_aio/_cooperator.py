@@ -50,7 +50,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Tell what a Cooperator has done and has to do; times are in seconds."""
+    """What a Cooperator has done and has to do; times are in seconds."""
 
     ready: int
     """Tasks that are queued for their next step."""

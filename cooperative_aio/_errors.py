@@ -16,19 +16,19 @@ __all__ = [
 
 
 class SchedulerError(Exception):
-    """Be the base of every error that this package defines (Twisted's name)."""
+    """Base class of all errors that this package defines (Twisted's name)."""
 
 
 class SchedulerStopped(SchedulerError):
-    """Say that the Cooperator was stopped, and its unfinished tasks with it."""
+    """The Cooperator was stopped, and its unfinished tasks with it."""
 
 
 class SchedulerFull(SchedulerError):
-    """Say that the Cooperator has as many unfinished tasks as `max_tasks` allows."""
+    """The Cooperator has as many unfinished tasks as `max_tasks` allows."""
 
 
 class AccumulationTooLarge(SchedulerError):
-    """Say that an accumulation has reached `max_items` or `max_bytes`.
+    """An accumulation has exceeded `max_items` or `max_bytes`.
 
     Attributes:
         limit: What must not be passed, as text.
@@ -48,20 +48,20 @@ class AccumulationTooLarge(SchedulerError):
 
 
 class TaskFinished(SchedulerError):
-    """Say that an operation needs an unfinished task; the subclass says how it ended."""
+    """The operation needs an unfinished task; the subclass says how the task has ended."""
 
 
 class TaskDone(TaskFinished):
-    """Say that the task's iterator had already come to its end."""
+    """The task's iterator had already come to its end."""
 
 
 class TaskStopped(TaskFinished):
-    """Say that the task was stopped or cancelled; also what `stop()` completes it with."""
+    """The task was stopped or cancelled; also what `stop()` completes it with."""
 
 
 class TaskFailed(TaskFinished):
-    """Say that the task's iterator had already raised an exception."""
+    """The task's iterator had already raised an exception."""
 
 
 class NotPaused(SchedulerError):
-    """Say that `resume()` was called more often than `pause()`."""
+    """`resume()` was called more often than `pause()`."""

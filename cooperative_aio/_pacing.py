@@ -49,7 +49,7 @@ QUIET_TURNS_ENOUGH = 256  # whatever the clock says: it may be standing still
 
 @dataclass(frozen=True, slots=True)
 class TimeSlice:
-    """Say how long to compute at a time, and how politely to wait in between.
+    """How long to compute at a time, and how politely to wait in between.
 
     Args:
         seconds: How many seconds a slice lasts. A single step may outlast it.

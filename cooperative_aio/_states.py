@@ -24,7 +24,7 @@ __all__ = ["ENDS", "TRANSITIONS", "State"]
 
 
 class State(enum.Enum):
-    """Say what a task is doing, or how it has ended."""
+    """What a task is doing, or how it has ended."""
 
     READY = "ready"
     PAUSED = "paused"
