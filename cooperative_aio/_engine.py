@@ -274,9 +274,9 @@ class Engine:
             collector.ignore()
             self._last_state = weakref.ref(state)  # a collection may have cleared the other
             state.on_shutdown.discard(self.shut_down)
-        for drained in self.drained:
+        for drained in self.drained:  # after the callbacks of the last task, which may add one
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                wake(drained)
+                drained.get_loop().call_soon(wake, drained)
 
     def resume(self) -> None:
         """Step tasks from now on."""

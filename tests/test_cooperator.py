@@ -871,6 +871,21 @@ class TestDrain:
             Cooperator().drain().send(None)
 
     @on_both_loops
+    async def test_drain_waits_for_what_the_callback_of_the_last_task_adds(self):
+        log = []
+        cooperator = Stepwise()
+        task = cooperator.cooperate(work(log, "a"))
+        task.add_done_callback(lambda _: cooperator.cooperate(work(log, "b")))
+        draining = asyncio.ensure_future(cooperator.drain())
+        await turns()
+        cooperator.ticks.run()
+        await turns()
+        assert not draining.done()
+        cooperator.ticks.run()
+        await draining
+        assert log == ["a", "b"]
+
+    @on_both_loops
     async def test_drain_waits_for_all_that_tasks_add_meanwhile(self):
         log = []
         cooperator = Cooperator()

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from core_support import Clock
 
 from cooperative_aio import (
     Cooperator,
@@ -136,7 +137,7 @@ def steps_that_alternate(order, letter):
 
 async def test_cheap_steps_alternate_between_groups_and_within_each():
     order = []
-    cooperator = Cooperator(lambda: lambda: len(order) >= 8)
+    cooperator = Cooperator(lambda: lambda: len(order) >= 8, clock=Clock())
     tasks = [
         cooperator.cooperate(steps_that_alternate(order, letter), group=group)
         for letter, group in (("a", 1), ("b", 1), ("c", 2), ("d", None))
