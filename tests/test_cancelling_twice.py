@@ -96,7 +96,9 @@ def a_gathering():
 
 
 def another_cooperative_task():
-    return cooperate(iter_of(a_future()))
+    """Return one that is waiting itself a turn later, however busy the loop is."""
+    hasty = Cooperator(time_slice=TimeSlice(1.0, max_wait=0))
+    return hasty.cooperate(iter_of(a_future()))
 
 
 def iter_of(awaitable):

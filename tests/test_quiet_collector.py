@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import time
 from types import SimpleNamespace
 
@@ -426,4 +427,7 @@ async def test_cycles_are_freed_by_the_real_collector(monkeypatch):
     gc.collect()
     assert alive.count == 0
     assert alive.most <= 4 * THRESHOLDS[0] or INCREMENTAL
-    assert (gc.get_threshold(), gc.get_freeze_count(), list(gc.callbacks)) == before
+    thresholds, frozen, callbacks = before
+    assert (gc.get_threshold(), list(gc.callbacks)) == (thresholds, callbacks)
+    if sys.version_info[:2] != (3, 12):  # which counts immortal objects that it met as frozen
+        assert gc.get_freeze_count() == frozen

@@ -73,7 +73,9 @@ def test_a_function_is_set_aside_at_the_beginning_of_another():
 
         called(held.clear())
 
-    assert steps_that(work) == 2
+    # Python 3.12 does not look for signals there while a tracer such as coverage's is set.
+    is_traced = sys.version_info[:2] == (3, 12) and sys.gettrace() is not None
+    assert steps_that(work) == (1 if is_traced else 2)
 
 
 # In a `with` on a lock
