@@ -16,10 +16,11 @@ that a user gave. The rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
-__all__ = ["Changes"]
+__all__ = ["Changes", "call_all"]
 
 
 class Movable(Protocol):
@@ -108,14 +109,23 @@ class Changes:
 
     def _catch_up(self) -> None:
         """Make what was noted; one change that raises does not keep the others from it."""
-        raised: BaseException | None = None
+        call_all(self._take_noted())
+
+    def _take_noted(self) -> Iterator[Callable[[], object]]:
         while self.noted:
-            try:
-                self._make_now(*self.noted.popleft())
-            except BaseException as error:  # noqa: BLE001
-                raised = error
-        if raised is not None:
-            try:
-                raise raised
-            finally:
-                del raised
+            yield partial(self._make_now, *self.noted.popleft())
+
+
+def call_all(calls: Iterable[Callable[[], object]]) -> None:
+    """Make all of the calls; then raise what the last one that has failed has raised."""
+    raised: BaseException | None = None
+    for call in calls:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001
+            raised = error
+    if raised is not None:
+        try:
+            raise raised
+        finally:
+            del raised, call, calls  # it refers to this frame

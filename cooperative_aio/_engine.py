@@ -17,12 +17,13 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextvars import Context, copy_context
+from functools import partial
 from itertools import count
 from types import NoneType
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from cooperative_aio._changes import Changes
+from cooperative_aio._changes import Changes, call_all
 from cooperative_aio._errors import SchedulerStopped
 from cooperative_aio._fairness import NOTEWORTHY, FairQueue, Group, Seat
 from cooperative_aio._futures import wake
@@ -296,17 +297,7 @@ class Engine:
         for lease in tuple(self.leases):
             self.take_back_lease(lease)
             lease.begin()
-        leaving: BaseException | None = None
-        for job in tuple(self.jobs):
-            try:
-                job.stop(SchedulerStopped(why))
-            except BaseException as error:  # noqa: BLE001
-                leaving = error
-        if leaving is not None:
-            try:
-                raise leaving
-            finally:
-                del leaving
+        call_all([partial(job.stop, SchedulerStopped(why)) for job in tuple(self.jobs)])
 
     def group(self, name: Hashable) -> Group:
         """Return the group of that name, which is made when first asked for."""

@@ -9,10 +9,11 @@ import time
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from contextvars import Context
+from functools import partial
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet
 
-from cooperative_aio._changes import Changes
+from cooperative_aio._changes import Changes, call_all
 from cooperative_aio._iterators import Sharings, key_of
 from cooperative_aio._pacing import Pacer
 from cooperative_aio._turns import LateTurns, late_turns_of
@@ -106,17 +107,7 @@ class LoopState:
 
     def shut_down(self) -> None:
         """End what is unfinished; one end that raises does not keep the others from it."""
-        leaving: BaseException | None = None
-        for callback in tuple(self.on_shutdown):
-            try:
-                self.changes.make(callback)
-            except BaseException as error:  # noqa: BLE001
-                leaving = error
-        if leaving is not None:
-            try:
-                raise leaving
-            finally:
-                del leaving
+        call_all([partial(self.changes.make, callback) for callback in tuple(self.on_shutdown)])
 
     # Waiting on futures
 
@@ -162,17 +153,9 @@ class LoopState:
         waiters = self.waiters.pop(key_of(future), None)
         if waiters is None:
             return
-        leaving: BaseException | None = None
-        for waiter in tuple(waiters) if isinstance(waiters, dict) else (waiters,):
-            try:
-                self.changes.make(waiter.woken, future)
-            except BaseException as error:  # noqa: BLE001
-                leaving = error
-        if leaving is not None:
-            try:
-                raise leaving
-            finally:
-                del leaving, waiters, waiter
+        if not isinstance(waiters, dict):
+            waiters = (waiters,)
+        call_all([partial(self.changes.make, waiter.woken, future) for waiter in waiters])
 
 
 def _wake(future: asyncio.Future[Any]) -> None:
