@@ -7,10 +7,10 @@ from asyncio import get_running_loop
 
 from cooperative_aio._cooperator import engine_of, get_cooperator
 from cooperative_aio._engine import Engine
-from cooperative_aio._fairness import Seat
 from cooperative_aio._futures import wake
 from cooperative_aio._loop import state_of
 from cooperative_aio._rhythm import Paced
+from cooperative_aio._seats import Seat
 
 __all__ = ["checkpoint"]
 

@@ -25,13 +25,14 @@ from weakref import WeakValueDictionary
 
 from cooperative_aio._changes import Changes, call_all
 from cooperative_aio._errors import SchedulerStopped
-from cooperative_aio._fairness import NOTEWORTHY, FairQueue, Group, Seat
+from cooperative_aio._fairness import NOTEWORTHY, FairQueue, Group
 from cooperative_aio._futures import wake
 from cooperative_aio._job import Job
 from cooperative_aio._loop import REMEDY, LoopState, loop_here, running_loop, state_of
 from cooperative_aio._meter import Meter, collector
 from cooperative_aio._pacing import Lease
 from cooperative_aio._rhythm import Predicate, Rhythm
+from cooperative_aio._seats import Seat
 from cooperative_aio._sinks import Sink
 from cooperative_aio._stepping import Chunks
 from cooperative_aio._task import CooperativeTask
@@ -213,8 +214,9 @@ class Engine:
     def _note_birth(self, job: Job, maker: Any) -> None:
         """Note the first task that is made in a step: it may owe what its maker owes."""
         born = self._born
-        if born is None or born[0] is not maker or born[1] != maker.steps:
-            self._born = (maker, maker.steps, job)
+        steps = maker.queue.steps_of_current(maker)
+        if born is None or born[0] is not maker or born[1] != steps:
+            self._born = (maker, steps, job)
 
     def _adopt(self, job: Job, state: LoopState) -> None:
         if self._state is None:
@@ -386,6 +388,7 @@ class Engine:
         before = job.seconds
         self._meter.start()
         try:
+            self.steps += 1
             job.queue.give_turn(self, job, in_hand=False)
         finally:
             self.cpu_time += job.seconds - before
@@ -393,6 +396,8 @@ class Engine:
 
     def note_step(self, job: Any, seconds: float) -> None:
         """Remember the longest step, and log the first slow one of each task."""
+        if isinstance(job, Group):
+            return  # its member's step was noted
         if seconds > self.longest_step:
             self.longest_step = seconds
             self.longest_step_task = job.name

@@ -28,7 +28,7 @@ from cooperative_aio._errors import (
     TaskFailed,
     TaskStopped,
 )
-from cooperative_aio._fairness import FairQueue, Group, Seat
+from cooperative_aio._fairness import FairQueue, Group
 from cooperative_aio._futures import cancel_with, is_awaitable
 from cooperative_aio._iterators import (
     PLAIN,
@@ -39,6 +39,7 @@ from cooperative_aio._iterators import (
     strip,
 )
 from cooperative_aio._loop import LoopState
+from cooperative_aio._seats import Seat
 from cooperative_aio._sinks import ENDLESS, Sink
 from cooperative_aio._states import TRANSITIONS, State
 from cooperative_aio._stepping import END, Chunks
@@ -201,9 +202,7 @@ class Job(Seat):
             self.bursts = True
             self.alone = chunks.per_turn == 1
         if sink is not None:
-            self.keep = sink.keep
-            if self.keep is None:
-                self.plain = _Unmatched
+            self._expect(self.plain if sink.keep is not None else _Unmatched)
 
     def __repr__(self) -> str:
         return (
@@ -355,13 +354,19 @@ class Job(Seat):
         elif self.sink is None:
             self.home.usual = kind  # others are likely to yield the same
         if self.plain is not _Unmatched:
-            self.plain = kind
+            self._expect(kind)
         return False
+
+    def _expect(self, kind: type) -> None:
+        """Take values of that class without a look at each; None is not kept."""
+        self.plain = kind
+        if self.sink is not None:
+            self.keep = None if kind is NoneType else self.sink.keep
 
     def _expect_none(self) -> None:
         """Take None for what is yielded from now on, unless another class is known to be."""
         if self.plain is _Once or (self.steps == 1 and self.plain is not _Unmatched):
-            self.plain = NoneType
+            self._expect(NoneType)
             if self.sink is None:
                 self.home.usual = NoneType
 

@@ -33,8 +33,8 @@ from typing import Protocol
 
 from cooperative_aio._changes import Changes
 from cooperative_aio._checks import check_finite
-from cooperative_aio._fairness import FairQueue, Seat
 from cooperative_aio._host import IN_WEBASSEMBLY
+from cooperative_aio._seats import Queue, Seat
 from cooperative_aio._turns import LateTurn, LateTurns
 
 __all__ = ["Lease", "Member", "Pacer", "TimeSlice"]
@@ -120,7 +120,7 @@ class Member(Seat):
 
     def __init__(
         self,
-        queue: FairQueue[Member],
+        queue: Queue[Member],
         run_slice: Callable[[float], tuple[float, Lease | None]],
         time_slice: TimeSlice,
     ) -> None:
@@ -191,7 +191,7 @@ class Pacer:
         self._loop = loop
         self._changes = loop.changes
         self._clock = loop.clock
-        self.queue: FairQueue[Member] = FairQueue()
+        self.queue: Queue[Member] = Queue()
         self._gauge = _Gauge()
         self._handle: asyncio.Handle | LateTurn | None = None  # of the next turn
         self._number = 0  # of the turn that is scheduled

@@ -74,7 +74,7 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
     @property
     def steps(self) -> int:
         """How many steps it has taken."""
-        return self._job.steps
+        return self._job.queue.steps_of(self._job)
 
     @property
     def cpu_time(self) -> float:
