@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
 from contextvars import Context
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -19,7 +18,6 @@ from cooperative_aio._checks import (
     check_finite,
     quote,
 )
-from cooperative_aio._engine import Engine
 from cooperative_aio._errors import SchedulerFull
 from cooperative_aio._fairness import Group
 from cooperative_aio._iterators import check_iterator
@@ -27,13 +25,14 @@ from cooperative_aio._job import Job
 from cooperative_aio._loop import running_loop, state_of
 from cooperative_aio._pacing import TimeSlice
 from cooperative_aio._rhythm import Paced, Predicate, Scheduled, Scheduler
+from cooperative_aio._roster import Roster
 from cooperative_aio._sinks import Sink
+from cooperative_aio._statistics import Statistics, statistics_of
 from cooperative_aio._stepping import Chunks
 from cooperative_aio._task import CooperativeTask, relay
 
 __all__ = [
     "Cooperator",
-    "Statistics",
     "coiterate",
     "cooperate",
     "current_task",
@@ -46,44 +45,6 @@ __all__ = [
 R = TypeVar("R")
 
 _numbers = itertools.count(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """What a Cooperator has done and has to do; times are in seconds."""
-
-    ready: int
-    """Tasks that are queued for their next step."""
-    paused: int
-    """Tasks that are paused, and do not wait as well."""
-    waiting: int
-    """Tasks that wait on an awaitable."""
-    ticks: int
-    """Turns of the loop in which tasks were stepped."""
-    steps: int
-    """Steps that all tasks together have taken."""
-    cpu_time: float
-    """Seconds that these steps have taken."""
-    longest_tick: float
-    """Seconds that the longest tick has taken."""
-    longest_step: float
-    """Seconds that the longest step has taken (of steps timed together, their sum)."""
-    longest_step_task: str | None
-    """The name of the task that took the longest step."""
-    finished: int
-    """Tasks whose iterator came to its end."""
-    failed: int
-    """Tasks whose iterator raised an exception."""
-    cancelled: int
-    """Tasks that were cancelled."""
-    stopped: int
-    """Tasks that were stopped, or whose Cooperator was."""
-    refused: int
-    """Tasks that were refused because of `max_tasks`."""
-    collector_time: float
-    """Seconds that the garbage collector has taken in the ticks."""
-    time_slice: TimeSlice | None
-    """How slices are taken; None with a termination predicate."""
 
 
 class Cooperator:
@@ -149,14 +110,14 @@ class Cooperator:
         if max_tasks is not None:
             check_count("max_tasks", max_tasks)
         self._max_tasks = max_tasks
-        self._predicate_factory = termination_predicate_factory
         self._name = name if name is not None else f"Cooperator-{next(_numbers)}"
         a_slice = _as_time_slice(time_slice)
+        self._time_slice = a_slice if termination_predicate_factory is None else None
         if scheduler is None and termination_predicate_factory is None:
             rhythm: Paced | Scheduled = Paced(a_slice)
         else:
             rhythm = Scheduled(scheduler, termination_predicate_factory, a_slice)
-        self._engine = Engine(self, rhythm, clock, slow_step)
+        self._engine = Roster(self, rhythm, clock, slow_step)
         self._engine.started = bool(started)
 
     def __repr__(self) -> str:
@@ -318,29 +279,7 @@ class Cooperator:
 
     def statistics(self) -> Statistics:
         """Return what was done so far and what is to be done, as of now."""
-        engine = self._engine
-        ready = engine.ready - len(engine.leases)
-        ended = engine.ended
-        return Statistics(
-            ready=ready,
-            paused=len(engine.jobs) - ready - engine.waiting,
-            waiting=engine.waiting,
-            ticks=engine.ticks,
-            steps=engine.steps,
-            cpu_time=engine.cpu_time,
-            longest_tick=engine.longest_tick,
-            longest_step=engine.longest_step,
-            longest_step_task=engine.longest_step_task,
-            finished=ended["finished"],
-            failed=ended["failed"],
-            cancelled=ended["cancelled"],
-            stopped=ended["stopped"],
-            refused=engine.refused,
-            collector_time=engine.collector_time,
-            time_slice=None
-            if self._predicate_factory is not None
-            else engine.rhythm.time_slice,
-        )
+        return statistics_of(self._engine, self._time_slice)
 
     # Life
 
@@ -439,7 +378,7 @@ def name_of(cooperator: Cooperator) -> str:
     return cooperator._name
 
 
-def engine_of(cooperator: Cooperator) -> Engine:
+def engine_of(cooperator: Cooperator) -> Roster:
     """Return what runs the tasks of `cooperator`: for the other modules of the package."""
     return cooperator._engine
 

@@ -58,7 +58,7 @@ class FairQueue(Queue[S]):
         # To whom the longest turn of the last `serve` was charged, if it is noteworthy
         self.longest: tuple[tuple[Seat, float], ...] = ()
         # What is left of the turns of one round after the other that is going on
-        self._left: repeat[bool] | None = None
+        self._left: repeat[int] | None = None
         self._most = 0
 
     def serve(
@@ -113,7 +113,7 @@ class FairQueue(Queue[S]):
         value: Any = None
         raised: BaseException | None = None
         is_plain = True  # the value of the last step
-        self._most, self._left = most, repeat(True, most)
+        self._most, self._left = most, repeat(1, most)
         self.is_served = True
         try:
             for seat in compress(cycle(ring), self._left):
@@ -325,6 +325,7 @@ class Group(Seat, FairQueue[Any]):
         weighted: Where it is remembered, once it has a weight of its own.
     """
 
+    queue: FairQueue[Any]
     face: Final = None  # it is no task
     keep = None
     next = None
@@ -379,7 +380,7 @@ class Group(Seat, FairQueue[Any]):
         return self.still >= MOST
 
     def charged(self, seconds: float) -> tuple[tuple[Seat, float], ...]:
-        """Return that the group was charged, and the member that has had the turn."""
+        """Return that the group was charged so many seconds, and whose turn that was."""
         member = self.longest if self._member is None else self._member.charged(seconds)
         return ((self, seconds), *member)
 
