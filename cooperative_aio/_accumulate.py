@@ -34,9 +34,14 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class ValueBucket(Generic[V]):
-    """Collect the values that it is called with, except None.
+    """A function that collects the values that it is called with, except None.
 
-    After the Bucket that the `cooperative` package used.
+        bucket = ValueBucket()
+        bucket("a")
+        bucket(None)
+        print(bucket.drain_contents())  # deque(['a'])
+
+    The `cooperative` package built its accumulators of it.
     """
 
     def __init__(self) -> None:
@@ -52,7 +57,7 @@ class ValueBucket(Generic[V]):
         return self._values.copy()
 
     def drain_contents(self) -> deque[V]:
-        """Return what was collected, and begin anew."""
+        """Return what was collected, and empty the bucket."""
         values, self._values = self._values, deque()
         return values
 
@@ -60,21 +65,21 @@ class ValueBucket(Generic[V]):
 def accumulation_handler(stopped: object, bucket: ValueBucket[V]) -> deque[V]:  # noqa: ARG001
     """Return what `bucket` has collected, and empty it.
 
-    After the `cooperative` package, where it was the last callback of the Deferred.
+    In the `cooperative` package it was the last callback of the Deferred.
 
     Args:
         stopped: The iterator that has come to its end; not used.
-        bucket: What collected its values.
+        bucket: The bucket with its values.
     """
     return bucket.drain_contents()
 
 
 class BatchSource(Protocol[T_co]):
-    """Hand over values in batches: what `offload` opens, or an object of anybody's.
+    """An object that hands over values in batches, as the sources of `offload` do.
 
-    A method `abandon()` is optional: it has the source closed without waiting for
-    that. It is called where nothing can be awaited, because the task was stopped or
-    its loop is being shut down; without it, `close()` runs as a task there.
+    A method `abandon()` is optional. It has the source closed without waiting for
+    that, and is called where nothing can be awaited: because the task was stopped, or
+    its loop is being shut down. Without it, `close()` runs as a task there.
     """
 
     async def next_batch(self, n: int, max_seconds: float | None = None) -> Sequence[T_co]:
@@ -86,19 +91,19 @@ class BatchSource(Protocol[T_co]):
                 something; None to wait for `n` values.
 
         Raises:
-            BaseException: Whatever went wrong; it reaches who accumulates.
+            BaseException: Whatever went wrong; the accumulation raises it.
 
-        Cancellation: nobody waits for the batch any more; `close()` or `abandon()` follows.
+        Cancellation: the batch is no longer wanted; `close()` or `abandon()` follows.
         """
         ...
 
     async def close(self) -> None:
-        """Give up what the values come from; also called after the last batch.
+        """Release whatever the values come from; also called after the last batch.
 
         Raises:
-            BaseException: Whatever went wrong; it reaches who accumulates.
+            BaseException: Whatever went wrong; the accumulation raises it.
 
-        Cancellation: what the values come from is to be given up all the same.
+        Cancellation: whatever the values come from must be released all the same.
         """
 
 
@@ -115,34 +120,37 @@ async def accumulate(
 ) -> deque[T]:
     """Step `iterable` to its end and return all its values but None, in order.
 
-    After `cooperative_accumulate` of the `cooperative` package. Awaitables that a
-    generator function yields are waited on, and are not values.
+        letters = await accumulate(letter for letter in "abc")
+        print(letters)  # deque(['a', 'b', 'c'])
+
+    An awaitable that a generator function yields is waited on, and is not a value.
+    In the `cooperative` package this is `cooperative_accumulate`.
 
     Args:
-        iterable: A generator, or anything that can be iterated over; or a source, see
-            `offload`, which is asked for 1,000 values at a time and closed in the end.
-        cooperator: What steps it; the running loop's own by default.
-        name: As for `Cooperator.cooperate`.
-        weight: As for `Cooperator.cooperate`.
-        context: As for `Cooperator.cooperate`.
-        group: As for `Cooperator.cooperate`.
+        iterable: A generator, or any other iterable; or a source of `offload`, which is
+            asked for 1,000 values at a time and closed in the end.
+        cooperator: The Cooperator that steps it; the running loop's own by default.
+        name: The task's name in logs, in `repr` and in the monitor.
+        weight: The task's part of the CPU time: 2 is twice that of 1.
+        context: The `contextvars` context of its steps; a copy of the caller's by default.
+        group: Any hashable value. The tasks of one group share the CPU time of one task.
         max_items: How many values to collect at most; None for no limit.
-        max_bytes: How many bytes they may have, by `sys.getsizeof` of each: what a
-            value refers to is not counted. None for no limit; looking at each makes
-            cheap steps two to three times as expensive.
+        max_bytes: How many bytes they may have together, each measured by
+            `sys.getsizeof`, without the objects that it refers to. None for no limit.
+            A limit makes cheap steps two to three times as expensive.
 
     Raises:
-        TypeError: Not iterable; or an awaitable came from what cannot receive its
-            result, such as a generator expression; or an argument is of the wrong kind.
+        TypeError: An argument is of the wrong kind; or an iterator that cannot receive
+            results, such as a generator expression, has yielded an awaitable.
         ValueError: A number is out of range.
         AccumulationTooLarge: There are more values or bytes than were allowed. The
-            generator was closed, and what was collected is dropped.
+            generator was closed, and the values are dropped.
         SchedulerFull: The Cooperator has `max_tasks` unfinished tasks.
         SchedulerStopped: The Cooperator was stopped.
         BaseException: Whatever the iterable raised.
 
-    Cancellation: throws CancelledError into the generator; once it has ended, the
-    caller is cancelled. What was collected is dropped.
+    Cancellation: throws CancelledError into the generator, and is raised here once the
+    generator has ended. The values are dropped.
     """
     sink = _sink(max_items, max_bytes)
     options = {"name": name, "weight": weight, "context": context, "group": group}
@@ -170,31 +178,42 @@ async def batch_accumulate(
 ) -> deque[T]:
     """Step `iterable`, up to `max_batch_size` steps at a turn; return all its values.
 
-    After `cooperative_accumulate_batched` of the `cooperative` package. There, a
-    turn is always a whole batch; here, it also ends when the time slice does.
+        squares = (number * number for number in range(10_000))
+        values = await batch_accumulate(1000, squares)
+        print(len(values))  # 10000
+
+    It returns what `accumulate` returns, and is faster: cheap steps are not timed one by
+    one. A turn ends after `max_batch_size` steps or with the time slice, whichever comes
+    first. In the `cooperative` package, where a turn is always a whole batch, this is
+    `cooperative_accumulate_batched`.
 
     Args:
-        max_batch_size: The number of steps in a turn at most, at least 1. Nones
-            count.
-        iterable: As for `accumulate`; a source is asked for `max_batch_size` values
-            at a time.
-        cooperator: As for `accumulate`.
-        name: As for `Cooperator.cooperate`.
-        weight: As for `Cooperator.cooperate`.
-        context: As for `Cooperator.cooperate`.
-        group: As for `Cooperator.cooperate`.
-        max_items: As for `accumulate`.
-        max_bytes: As for `accumulate`.
+        max_batch_size: The number of steps in a turn at most, at least 1. A None
+            counts as a step.
+        iterable: A generator, or any other iterable; or a source of `offload`, which is
+            asked for `max_batch_size` values at a time and closed in the end.
+        cooperator: The Cooperator that steps it; the running loop's own by default.
+        name: The task's name in logs, in `repr` and in the monitor.
+        weight: The task's part of the CPU time: 2 is twice that of 1.
+        context: The `contextvars` context of its steps; a copy of the caller's by default.
+        group: Any hashable value. The tasks of one group share the CPU time of one task.
+        max_items: How many values to collect at most; None for no limit.
+        max_bytes: How many bytes they may have together, each measured by
+            `sys.getsizeof`, without the objects that it refers to. None for no limit.
+            A limit makes cheap steps two to three times as expensive.
 
     Raises:
-        TypeError: As for `accumulate`; or `max_batch_size` is not an integer.
-        ValueError: As for `accumulate`; or `max_batch_size` is less than 1.
-        AccumulationTooLarge: As for `accumulate`.
+        TypeError: An argument is of the wrong kind; or an iterator that cannot receive
+            results, such as a generator expression, has yielded an awaitable.
+        ValueError: A number is out of range, such as a `max_batch_size` below 1.
+        AccumulationTooLarge: There are more values or bytes than were allowed. The
+            generator was closed, and the values are dropped.
         SchedulerFull: The Cooperator has `max_tasks` unfinished tasks.
         SchedulerStopped: The Cooperator was stopped.
         BaseException: Whatever the iterable raised.
 
-    Cancellation: as for `accumulate`.
+    Cancellation: throws CancelledError into the generator, and is raised here once the
+    generator has ended. The values are dropped.
     """
     check_batch_size(max_batch_size, iterable)
     sink = _sink(max_items, max_bytes)

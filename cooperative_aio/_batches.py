@@ -85,14 +85,13 @@ class _Stream:
 
 
 class Batches(AsyncIterator[list[T]]):
-    """Iterate asynchronously over batches: what `batches()` returns.
+    """An asynchronous iterator over batches, and a context manager; `batches()` makes it.
 
-    It is an asynchronous iterator and context manager. The generator behind it is
-    closed when it has come to its end or failed, by `aclose()`, on leaving the
-    context, and when the last reference to this is dropped.
+    The generator behind it is closed by `aclose()`, on leaving the context, and when the
+    last reference to this object is dropped.
 
     Cancellation: while a batch is waited for, it throws CancelledError into the
-    generator; leaving the context closes the generator.
+    generator. Leaving the context closes the generator.
     """
 
     def __init__(
@@ -115,16 +114,17 @@ class Batches(AsyncIterator[list[T]]):
         """Return the next batch.
 
         Raises:
-            StopAsyncIteration: The iterable has come to its end, or this was closed.
-            TypeError: As for `accumulate`; what was given is looked at with the first batch.
-            ValueError: As for `accumulate`.
+            StopAsyncIteration: The iterable has come to its end, or was closed.
+            TypeError: An argument of `batches` is of the wrong kind; or an iterator that
+                cannot receive results has yielded an awaitable.
+            ValueError: A number that was given to `batches` is out of range.
             RuntimeError: Another coroutine is waiting for a batch.
             SchedulerFull: The Cooperator has `max_tasks` unfinished tasks.
             SchedulerStopped: The Cooperator was stopped.
             BaseException: Whatever the iterable raised, after the last batch.
 
-        Cancellation: throws CancelledError into the generator; once it has ended,
-            the caller is cancelled.
+        Cancellation: throws CancelledError into the generator, and is raised here once
+            the generator has ended.
         """
         if self._waiting:
             raise RuntimeError("cannot wait for a batch while another coroutine does")
@@ -172,9 +172,9 @@ class Batches(AsyncIterator[list[T]]):
         """Close the generator; iterating over this ends.
 
         Raises:
-            BaseException: What closing a source has raised.
+            BaseException: Whatever closing a source has raised.
 
-        Cancellation: does not suspend, but for a source, which is closed all the same.
+        Cancellation: does not suspend, except for a source, which is closed all the same.
         """
         self._start = None
         iterable, self._iterable = self._iterable, None
@@ -228,19 +228,24 @@ def batches(
 ) -> Batches[T]:
     """Step `iterable` and stream its values but None, in lists as they are full.
 
-    While the consumer deals with a batch the next one is made, but no more than that.
+        squares = (number * number for number in range(10_000))
+        async for batch in batches(4000, squares):
+            print(len(batch))  # 4000, 4000, 2000
+
+    While the consumer deals with a batch, the next one is made, and no more than that.
 
     Args:
         max_batch_size: The number of values in a batch, at least 1; the last batch
             may be shorter.
-        iterable: As for `accumulate`.
-        cooperator: As for `accumulate`.
-        max_seconds: Hand over what there is (if there is something) when the
-            consumer waits and so many seconds have passed since the last batch.
-        name: As for `Cooperator.cooperate`.
-        weight: As for `Cooperator.cooperate`.
-        context: As for `Cooperator.cooperate`.
-        group: As for `Cooperator.cooperate`.
+        iterable: A generator, or any other iterable; or a source of `offload`.
+        cooperator: The Cooperator that steps it; the running loop's own by default.
+        max_seconds: If the consumer has waited and this many seconds have passed since the
+            last batch, hand over the values that there are, if there are any. None to wait
+            for a full batch.
+        name: The task's name in logs, in `repr` and in the monitor.
+        weight: The task's part of the CPU time: 2 is twice that of 1.
+        context: The `contextvars` context of its steps; a copy of the caller's by default.
+        group: Any hashable value. The tasks of one group share the CPU time of one task.
 
     Returns:
         An asynchronous iterator, which starts when it is first asked for a batch.
@@ -249,8 +254,8 @@ def batches(
         TypeError: `max_batch_size` is not an integer, or `max_seconds` not a number.
         ValueError: One of them is too small.
 
-    Cancellation: nothing is waited for here; what it does to who waits for a batch is
-    said of `Batches`.
+    Cancellation: nothing is awaited here. `Batches` says what cancelling does while a batch
+    is waited for.
     """
     check_batch_size(max_batch_size, iterable)
     if max_seconds is not None:

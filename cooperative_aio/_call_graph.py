@@ -11,10 +11,10 @@ __all__ = ["Frames", "note_awaited", "note_not_awaited"]
 
 
 class Frames:
-    """Show a suspended generator, and those it delegates to, as a coroutine is shown.
+    """View of a suspended generator that has the attributes of a coroutine.
 
     Args:
-        generator: What stands at a `yield`, or has ended.
+        generator: A generator that stands at a `yield`, or has ended.
     """
 
     __slots__ = ("_generator",)

@@ -27,7 +27,7 @@ logger = logging.getLogger("cooperative_aio")
 
 
 class Cancellable(Protocol):
-    """What `call_later` returns: something to cancel the call with."""
+    """A call that can be cancelled, as `call_later` returns it."""
 
     def cancel(self) -> object:
         """Take the call off."""
@@ -40,7 +40,7 @@ class TimeSource(Protocol):
     """
 
     def time(self) -> float:
-        """Give the present time, in seconds."""
+        """Return the present time, in seconds."""
         ...
 
     def call_later(self, delay: float, callback: Callable[[], object], /) -> Cancellable:
@@ -230,21 +230,23 @@ def defer_later(
     clock: TimeSource | None = None,
     **kwargs: Any,
 ) -> asyncio.Future[Any]:
-    """Call a function after a delay, and give a future for its result.
+    """Call a function after a delay, and return a future for its result.
 
-    Twisted's `deferLater`, with the clock as an option instead of the first argument. The
-    delay counts from here, not from when the future is awaited; the function runs in a
-    copy of the context from here.
+        print(await defer_later(0.01, max, 1, 2))  # 2
+
+    This is Twisted's `deferLater`, with the clock as an option instead of the first
+    argument. The delay counts from this call, not from when the future is awaited. The
+    function runs in a copy of the caller's context.
 
     Args:
         delay: The seconds to wait, at least 0.
-        f: What to call; its result is awaited if it is awaitable. None just waits.
-        *args: What to call it with.
-        clock: What has `time()` and `call_later()`; the running loop if None.
-        **kwargs: What to call it with, by name.
+        f: The function; its result is awaited if it is awaitable. None only waits.
+        *args: Its arguments.
+        clock: An object with `time()` and `call_later()`; the running loop if None.
+        **kwargs: Its keyword arguments.
 
     Returns:
-        A future that completes with the result, or with what the function raised.
+        A future that completes with the function's result or exception.
 
     Raises:
         TypeError: The delay is not a number, or `f` not callable.
@@ -272,17 +274,22 @@ def _nothing(*_args: object, **_kwargs: object) -> None:
 def react(main: Callable[..., Awaitable[object]], argv: Iterable[Any] = ()) -> NoReturn:
     """Run a program's main coroutine function on a fresh loop, and exit the process.
 
-    Twisted's `react`: the loop stands in for the reactor. The exit code is 0 when `main`
-    returns, whatever it returns, and that of a SystemExit that it raises; any other
-    exception is logged with its traceback on the logger `cooperative_aio`, and the code is
-    1. SIGINT cancels `main` and ends the process as it would end `asyncio.run`.
+        async def main(loop, *names):
+            print("hello", *names)
+
+        react(main, sys.argv[1:])
+
+    This is Twisted's `react`, with the loop in place of the reactor. The exit code is 0
+    when `main` returns, and that of a SystemExit that it raises. Any other exception is
+    logged with its traceback on the logger `cooperative_aio`, and the code is 1. SIGINT
+    cancels `main` and ends the process, as with `asyncio.run`.
 
     Args:
-        main: Called as `main(loop, *argv)`, with the loop running.
+        main: A coroutine function, called as `main(loop, *argv)`.
         argv: Its further arguments, such as `sys.argv[1:]`.
 
     Raises:
-        SystemExit: Always, but for SIGINT, with the exit code.
+        SystemExit: Always, except after SIGINT; it has the exit code.
         KeyboardInterrupt: SIGINT came.
         RuntimeError: A loop is running already.
     """

@@ -63,12 +63,21 @@ class _Lease(Seat):
 
 
 async def checkpoint() -> None:
-    """Let everybody else have the loop, if this code has computed for long enough.
+    """Let the rest of the program run, if this coroutine has computed for long enough.
 
-    To be awaited often, in a loop that computes: in place of guessed
-    `await asyncio.sleep(0)`. While the slice lasts this returns without suspending,
-    in well under a microsecond. Else it stands back until the loop has been quiet,
-    and competes for the next slice with the tasks of the loop's own Cooperator.
+        async def sum_of_squares(n):
+            total = 0
+            for number in range(n):
+                total += number * number
+                await checkpoint()
+            return total
+
+        print(await sum_of_squares(10_000))
+
+    Await it often in a coroutine that computes, in place of `asyncio.sleep(0)`. While
+    the time slice lasts, it returns without suspending, in well under a microsecond.
+    After that it stands back until the loop has been quiet, and competes for the next
+    slice with the tasks of the loop's own Cooperator.
 
     On trio it is anyio's checkpoint.
 

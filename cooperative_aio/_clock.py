@@ -112,7 +112,7 @@ class _Phase(enum.Enum):
 
 
 class ClockHandle:
-    """A call that a Clock is going to make, as its `call_later` and others return it.
+    """A call that a Clock is going to make; its `call_later` and others return it.
 
     It has what `asyncio.TimerHandle` has, and Twisted's `delay`, `reset` and `active`.
     Unlike Twisted's, it may be cancelled twice or too late, which does nothing.
@@ -152,7 +152,7 @@ class ClockHandle:
         return f"<{type(self).__name__} {self._phase.value}, due at {self._when}{what}>"
 
     def when(self) -> float:
-        """Give the instant at which the call is, or was, due, in the Clock's seconds."""
+        """Return the instant at which the call is, or was, due, in the Clock's seconds."""
         return self._when
 
     def active(self) -> bool:
@@ -160,7 +160,7 @@ class ClockHandle:
         return self._phase is _Phase.ACTIVE
 
     def cancelled(self) -> bool:
-        """Tell whether the call was cancelled before it was made."""
+        """Return whether the call was cancelled before it was made."""
         return self._phase is _Phase.CANCELLED
 
     def cancel(self) -> None:
@@ -173,8 +173,8 @@ class ClockHandle:
         """Make the call later than it was going to be.
 
         Args:
-            seconds: By how many seconds. Twisted's takes negative ones too, which make a
-                call earlier; `reset` does that here.
+            seconds: By how many seconds. (Twisted takes negative ones too, which make a
+                call earlier; `reset` does that here.)
 
         Raises:
             TypeError: Seconds is no number.
@@ -217,14 +217,18 @@ class ClockHandle:
 
 
 class Clock:
-    """Time that moves only when it is told to, for tests without waiting.
+    """Time that moves only when it is told to, for tests that do not wait.
 
-    Twisted's `Clock` in asyncio's words. It fits wherever a loop is asked for its time or
-    its calls: as the `clock` of a LoopingCall or of `defer_later`, its `call_soon` as a
-    Cooperator's scheduler, its `time` as a Cooperator's clock.
+        clock = Clock()
+        later = defer_later(60, max, 1, 2, clock=clock)
+        clock.advance(60)
+        print(await later)  # 2
 
-    It differs from Twisted's in that `advance` stops at the instant of each due call,
-    so that a call sees the time it was made for, and that time never runs backwards.
+    It can take a loop's place as the `clock` of a LoopingCall or of `defer_later`. Its
+    `call_soon` is a scheduler for a Cooperator, its `time` a clock for one.
+
+    This is Twisted's `Clock` with asyncio's names. `advance` stops at the instant of each
+    due call, so that a call sees the time it was made for, and time never runs backwards.
 
     Args:
         start: The time to begin with, in seconds.
@@ -242,7 +246,7 @@ class Clock:
         return f"<{type(self).__name__} at {self._now}, {len(self._agenda)} delayed calls>"
 
     def time(self) -> float:
-        """Give the present time of this Clock, in seconds."""
+        """Return the present time of this Clock, in seconds."""
         return self._now
 
     def call_soon(
@@ -253,7 +257,7 @@ class Clock:
     ) -> ClockHandle:
         """Make a call at the present instant, when the Clock is next advanced.
 
-        During an `advance` it is made in that same one, behind what is due already.
+        During an `advance` it is made in that same one, behind the calls that are due.
 
         Args:
             callback: What to call.
@@ -313,14 +317,14 @@ class Clock:
         return handle
 
     def get_delayed_calls(self) -> list[ClockHandle]:
-        """List the handles of the calls still to be made, in the order they are due."""
+        """Return the handles of the calls still to be made, in the order they are due."""
         return self._agenda.entries()
 
     def spend(self, seconds: float) -> None:
-        """Let time pass without making any call, as work that computes lets it pass.
+        """Let time pass without making any call, as a computation does.
 
-        For use inside a call: what becomes due meanwhile is made late, afterwards, as on
-        a real loop. Twisted's Clock has nothing like it.
+        For use inside a call: calls that become due meanwhile are made late, as on a real
+        loop. Twisted's Clock has nothing like it.
 
         Args:
             seconds: How long the work is to have taken, in seconds.
@@ -369,9 +373,9 @@ class Clock:
             timings: How far to move each time, in seconds.
 
         Raises:
-            TypeError: As for `advance`.
-            ValueError: As for `advance`.
-            RuntimeError: As for `advance`.
+            TypeError: A number of seconds is no number.
+            ValueError: A number of seconds is negative, nan or infinite.
+            RuntimeError: A million calls were made at one instant without end.
         """
         for seconds in timings:
             self.advance(seconds)

@@ -48,36 +48,49 @@ _numbers = itertools.count(1)
 
 
 class Cooperator:
-    """Step iterators cooperatively on the running asyncio loop.
+    """A set of tasks that run on one asyncio loop, a time slice at a time.
 
-    After Twisted's Cooperator, whose arguments and methods it has. There, a tick
-    comes on every turn of the reactor; here the loop's pacer gives slices, and
-    stands back in between until the loop has been quiet. CPU time is shared, not
-    steps; `stop()` forgets no task; generators are closed.
+        def count(to):
+            for number in range(to):
+                yield
+            return number
 
-    `async with` owns the tasks: leaving it waits for them, as `drain()` does, and then
-    stops the Cooperator.
+        async with Cooperator(time_slice=0.005) as cooperator:
+            first = cooperator.cooperate(count(10_000))
+            second = cooperator.cooperate(count(20_000))
+
+        print(first.result(), second.result())  # leaving the block has waited for both
+
+    Leaving `async with` waits for the tasks, as `drain()` does, and then stops the
+    Cooperator; leaving it by an exception stops the Cooperator at once.
+
+    It has the arguments and methods of Twisted's Cooperator. There, a tick comes on
+    every turn of the reactor; here the loop's pacer gives slices, and stands back in
+    between until the loop has been quiet. Tasks share CPU time, not steps. `stop()`
+    ends every task and closes its generator.
 
     Args:
         termination_predicate_factory: Called at the start of each tick; returns a
             predicate that is asked after every step and ends the tick when true.
-        scheduler: Takes a function, will call it later, and returns something
-            with `cancel()`. With one of your own, each call of it is one tick.
+        scheduler: A function that takes a function, calls it later, and returns
+            an object with `cancel()`. With a scheduler of your own, each of its calls
+            is one tick.
         started: Whether to step tasks at once, or only after `start()`.
         time_slice: A TimeSlice, or its length in seconds.
-        clock: What slices, fairness and statistics are measured by, in seconds.
-        slow_step: Log a warning, once for each task, when a step takes more than
-            so many seconds; `math.inf` for never.
-        name: What `repr` shows.
-        max_tasks: How many tasks may be unfinished at a time: `cooperate` refuses one
-            more with SchedulerFull, which a server answers by 503. None for no limit.
+        clock: The function that slices, fairness and statistics are measured by, in
+            seconds.
+        slow_step: The number of seconds after which a step is called slow: a warning is
+            logged, once for each task. `math.inf` for never.
+        name: The name in logs, in `repr` and in the monitor.
+        max_tasks: How many tasks may be unfinished at a time; `cooperate` refuses
+            another one with SchedulerFull. None for no limit.
 
     Raises:
         TypeError: An argument is of the wrong kind.
         ValueError: A number is out of range, or both a time slice and a
             termination predicate are given.
 
-    Cancellation: leaving `async with` by one, or being cancelled while that waits for the
+    Cancellation: a cancellation inside `async with`, or while leaving it waits for the
     tasks, stops the Cooperator at once.
     """
 
@@ -159,30 +172,32 @@ class Cooperator:
         context: Context | None = None,
         group: Hashable = None,
     ) -> CooperativeTask[Any]:
-        """Step `iterator` until it ends, beside the other tasks.
+        """Step `iterator` until it ends, beside the other tasks of the loop.
 
         Args:
-            iterator: A generator, or any other iterator. Awaitables that it yields
-                are waited on; any other value marks the end of a step.
-            name: What `repr` and the slow-step warning show.
-            weight: Its part of the CPU time, relative to that of other ready tasks.
-            context: Where its steps run; a copy of the caller's context by default.
-            group: With which tasks it shares the time of one: those of the same
-                group, say of the same client. See `group()`.
+            iterator: A generator, or any other iterator. An awaitable that it yields
+                is waited on; any other value only marks the end of a step.
+            name: The name in logs, in `repr` and in the monitor.
+            weight: The task's part of the CPU time, in proportion to the weights of the
+                other ready tasks.
+            context: The `contextvars` context of its steps; a copy of the caller's by
+                default.
+            group: Any hashable value, such as a client's number. The tasks of one group
+                share the CPU time of one task; see `group()`.
 
         Returns:
             The task, a future. On a stopped Cooperator it has ended already, with
             SchedulerStopped.
 
         Raises:
-            TypeError: Not an iterator; the message says what to use instead.
+            TypeError: `iterator` is not an iterator; the message says what to use instead.
             ValueError: The weight is not a finite number above 0.
             SchedulerFull: There are `max_tasks` unfinished tasks. The iterator was not
                 touched.
             RuntimeError: No loop is running in this thread, or the Cooperator has
                 unfinished tasks on another.
 
-        Cancellation: awaiting the task and being cancelled cancels it: see
+        Cancellation: cancelling a coroutine that awaits the task cancels the task; see
         `CooperativeTask.cancel`.
         """
         return self._start(iterator, name=name, weight=weight, context=context, group=group)
@@ -235,15 +250,19 @@ class Cooperator:
     ) -> asyncio.Future[Iterator[Any]]:
         """Step `iterator` until it ends; return a future that completes with it.
 
+        This is Twisted's `coiterate`. For the value that a generator returns, use
+        `cooperate`.
+
         Args:
-            iterator: As for `cooperate`.
+            iterator: A generator, or any other iterator.
             done_future: The future to complete and return, instead of a new one.
 
         Raises:
-            TypeError: Not an iterator, or not a future.
+            TypeError: `iterator` is not an iterator, or `done_future` not a future.
             ValueError: `done_future` is done already.
-            SchedulerFull: As for `cooperate`.
-            RuntimeError: As for `cooperate`.
+            SchedulerFull: There are `max_tasks` unfinished tasks.
+            RuntimeError: No loop is running in this thread, or the Cooperator has
+                unfinished tasks on another.
 
         Cancellation: cancelling the future leaves the task alone.
         """
@@ -257,12 +276,15 @@ class Cooperator:
         return done_future
 
     def group(self, name: Hashable) -> Group:
-        """Return the group of that name, to set its `weight`, say.
+        """Return the group of that name, for example to set its `weight`.
 
-        CPU time is shared first between groups and the tasks without one, in
-        proportion to their weights, and then within each group: so that a client
-        with a hundred tasks does not crowd out a client with one. A group of weight
-        1 is forgotten when it has no unfinished task and nobody refers to it.
+        CPU time is shared first between the groups and the tasks without one, in
+        proportion to their weights, and then within each group. A client with a hundred
+        tasks so does not crowd out a client with one. A group of weight 1 is
+        forgotten when it has no unfinished task and nothing refers to it.
+
+        Args:
+            name: Any hashable value.
 
         Raises:
             TypeError: The name cannot be hashed.
@@ -274,11 +296,11 @@ class Cooperator:
 
     @property
     def tasks(self) -> tuple[CooperativeTask[Any], ...]:
-        """The tasks that have not ended, as of now, in the order they were added."""
+        """The tasks that have not ended, in the order in which they were added."""
         return tuple(job.face for job in tuple(self._engine.jobs))
 
     def statistics(self) -> Statistics:
-        """Return what was done so far and what is to be done, as of now."""
+        """Return the figures of this moment: what was done, and what there is to do."""
         return statistics_of(self._engine, self._time_slice)
 
     # Life
@@ -289,10 +311,10 @@ class Cooperator:
         return self._engine.started
 
     def start(self) -> None:
-        """Step tasks from now on; nothing if they are being stepped already.
+        """Step the tasks from now on; does nothing if they are being stepped already.
 
         Raises:
-            RuntimeError: It has unfinished tasks on another loop.
+            RuntimeError: The Cooperator has unfinished tasks on another loop.
         """
         self._engine.check_caller()
         self._engine.changes.make(self._engine.resume)
@@ -300,20 +322,21 @@ class Cooperator:
     def stop(self) -> None:
         """End every unfinished task with SchedulerStopped, and refuse new ones.
 
-        The tasks' generators are closed when this returns (that of the task that
-        calls it, when its step ends). Twisted's forgets every second one of them.
+        All generators are closed when this returns. If a task calls it in its own step,
+        its generator is closed at the end of that step. After `start()` the Cooperator
+        takes tasks again.
 
         Raises:
-            RuntimeError: It has unfinished tasks on another loop.
+            RuntimeError: The Cooperator has unfinished tasks on another loop.
         """
         self._engine.check_caller()
         self._engine.changes.make(self._engine.stop)
 
     async def drain(self) -> None:
-        """Return once no unfinished task is left.
+        """Wait until no unfinished task is left.
 
         Raises:
-            RuntimeError: It has unfinished tasks on another loop.
+            RuntimeError: The Cooperator has unfinished tasks on another loop.
 
         Cancellation: leaves the tasks alone.
         """
@@ -353,7 +376,10 @@ def _as_time_slice(value: TimeSlice | float | None) -> TimeSlice:
 
 
 def get_cooperator() -> Cooperator:
-    """Return the running loop's own Cooperator, which is made when first asked for.
+    """Return the running loop's own Cooperator, which the first call makes.
+
+        cooperator = get_cooperator()
+        print(len(cooperator.tasks), "tasks,", cooperator.statistics().steps, "steps")
 
     Raises:
         RuntimeError: No loop is running in this thread.
@@ -404,7 +430,16 @@ def start_task(
 
 
 def current_task() -> CooperativeTask[Any] | None:
-    """Return the task whose step is running, or None outside of steps."""
+    """Return the task whose step is running, or None outside of steps.
+
+        def work():
+            print("a step of", current_task().name)
+            yield current_task().steps
+
+        await cooperate(work(), name="work")
+
+    A task that asks for it takes single steps from then on.
+    """
     try:
         changes = state_of(asyncio.get_running_loop()).changes
     except RuntimeError:
@@ -447,14 +482,36 @@ def cooperate(
     context: Context | None = None,
     group: Hashable = None,
 ) -> CooperativeTask[Any]:
-    """Step `iterator` on the running loop's own Cooperator: see `Cooperator.cooperate`.
+    """Step `iterator` on the running loop until it ends; return its task.
+
+        def sum_of_squares(n):
+            total = 0
+            for number in range(n):
+                total += number * number
+                yield  # other tasks, and the rest of the program, may go on here
+            return total
+
+        print(await cooperate(sum_of_squares(10_000)))
+
+    The task belongs to the loop's own Cooperator; see `get_cooperator`.
+
+    Args:
+        iterator: A generator, or any other iterator. An awaitable that it yields
+            is waited on; any other value only marks the end of a step.
+        name: The name in logs, in `repr` and in the monitor.
+        weight: The task's part of the CPU time: 2 is twice that of 1.
+        context: The `contextvars` context of its steps; a copy of the caller's by default.
+        group: Any hashable value. The tasks of one group share the CPU time of one task.
+
+    Returns:
+        The task, a future: awaiting it gives what the generator returns.
 
     Raises:
-        TypeError: Not an iterator; the message says what to use instead.
+        TypeError: `iterator` is not an iterator; the message says what to use instead.
         ValueError: The weight is not a finite number above 0.
         RuntimeError: No loop is running in this thread.
 
-    Cancellation: awaiting the task and being cancelled cancels it: see
+    Cancellation: cancelling a coroutine that awaits the task cancels the task; see
     `CooperativeTask.cancel`.
     """
     loop = running_loop(_find_one)
@@ -466,10 +523,19 @@ def cooperate(
 def coiterate(
     iterator: Iterator[Any], done_future: asyncio.Future[Iterator[Any]] | None = None
 ) -> asyncio.Future[Iterator[Any]]:
-    """Step `iterator` on the running loop's own Cooperator: see `Cooperator.coiterate`.
+    """Step `iterator` on the running loop; return a future that completes with it.
+
+        numbers = iter(range(1000))
+        print(await coiterate(numbers) is numbers)  # True
+
+    This is Twisted's `coiterate`. For the value that a generator returns, use `cooperate`.
+
+    Args:
+        iterator: A generator, or any other iterator.
+        done_future: The future to complete and return, instead of a new one.
 
     Raises:
-        TypeError: Not an iterator, or not a future.
+        TypeError: `iterator` is not an iterator, or `done_future` not a future.
         ValueError: `done_future` is done already.
         RuntimeError: No loop is running in this thread.
 

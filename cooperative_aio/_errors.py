@@ -16,7 +16,7 @@ __all__ = [
 
 
 class SchedulerError(Exception):
-    """Base class of all errors that this package defines (Twisted's name)."""
+    """Base class of all errors of Cooperators and tasks; the name is Twisted's."""
 
 
 class SchedulerStopped(SchedulerError):
@@ -31,8 +31,8 @@ class AccumulationTooLarge(SchedulerError):
     """An accumulation has exceeded `max_items` or `max_bytes`.
 
     Attributes:
-        limit: What must not be passed, as text.
-        count: The number of values that were collected until then, and dropped.
+        limit: The limit that was exceeded, as text.
+        count: The number of values that had been collected, and were dropped.
     """
 
     def __init__(self, limit: str, count: int) -> None:

@@ -30,7 +30,7 @@ PARTS: Final = 6  # of the last minute
 
 
 class Histogram:
-    """Count seconds in buckets.
+    """Numbers of seconds, counted in buckets.
 
     Args:
         bounds: The upper bounds of the buckets, in seconds; one more has none.
@@ -97,7 +97,7 @@ class GroupTotals:
 
 
 class History:
-    """Remember what becomes of the tasks of a loop; an Observer.
+    """What becomes of the tasks of a loop, remembered; an Observer.
 
     It keeps no task alive, and is bounded.
 

@@ -47,7 +47,7 @@ class TaskOptions(TypedDict, total=False):
 
 
 class _Encoder:
-    """Encode lists of rows, so that all that it returned and `end()` make one array."""
+    """An encoder of lists of rows, whose results and `end()` together are one array."""
 
     def __init__(self, dumps: Dumps) -> None:
         self._dumps = dumps

@@ -166,25 +166,31 @@ class _Run(Generic[T]):
 
 
 class LoopingCall(Generic[P]):
-    """Call a function again and again, at equal intervals.
+    """Calls of a function, again and again at equal intervals.
 
-    Twisted's LoopingCall. It does not drift, and the calls never overlap: if the function
-    returns an awaitable, the next call waits for it. A call that outlasts its interval
-    makes no other one late or early: the next is at the first instant of the grid later
-    than its end.
+        def beat():
+            print("beat")
+            beating.stop()
 
-    It differs from Twisted's in what `interval` and `reset` do while it runs, and in that
-    cancelling the future of `start` stops it.
+        beating = LoopingCall(beat)
+        await beating.start(0.01)
+
+    The calls do not drift and never overlap: if the function returns an awaitable, the
+    next call waits for it. After a call that takes longer than the interval, the next is at
+    the first later instant of the grid.
+
+    This is Twisted's LoopingCall. It differs in what `interval` and `reset` do while it
+    runs, and in that cancelling the future of `start` stops it.
 
     Args:
-        f: What to call. It and its arguments may be exchanged at any time, as attributes.
-        *args: What to call it with.
-        **kwargs: What to call it with, by name.
+        f: The function. It and its arguments may be exchanged at any time, as attributes.
+        *args: Its arguments.
+        **kwargs: Its keyword arguments.
 
     Attributes:
-        f: What is called.
-        args: What it is called with, a tuple.
-        kwargs: What it is called with by name, a dictionary.
+        f: The function.
+        args: Its arguments, a tuple.
+        kwargs: Its keyword arguments, a dictionary.
 
     Raises:
         TypeError: `f` is not callable.
@@ -209,13 +215,13 @@ class LoopingCall(Generic[P]):
         """Make a LoopingCall whose function is told how many intervals have passed.
 
         The number comes before the other arguments. It counts the intervals of the grid
-        since the last call, of which more than 1 have passed when calls were missed. At a
-        first call that is made at once it is 1, and with an interval of 0 always.
+        since the last call: more than 1 if calls were missed. It is 1 at a first call that
+        is made at once, and always with an interval of 0.
 
         Args:
-            f: What to call.
-            *args: What to call it with, after the number.
-            **kwargs: What to call it with, by name.
+            f: The function.
+            *args: Its arguments, after the number.
+            **kwargs: Its keyword arguments.
 
         Raises:
             TypeError: `f` is not callable.
@@ -240,17 +246,18 @@ class LoopingCall(Generic[P]):
 
     @property
     def running(self) -> bool:
-        """Whether it was started and neither stopped nor cancelled, nor did a call fail."""
+        """Whether the calls go on: started, not stopped or cancelled, and no call failed."""
         return self._run is not None and not self._run.stopping
 
     @property
     def clock(self) -> TimeSource:
-        """What tells the time and makes the calls: the running loop, unless it was set.
+        """The clock that makes the calls: the running loop, unless another was set.
 
         Any object with `time()` and `call_later()` will do.
 
         Raises:
-            RuntimeError: Set while running; or asked for without one and without a loop.
+            RuntimeError: It is set while running; or it is read, none was set, and no loop
+                is running.
         """
         return asyncio.get_running_loop() if self._clock is None else self._clock
 
@@ -262,10 +269,10 @@ class LoopingCall(Generic[P]):
 
     @property
     def start_time(self) -> float | None:
-        """Where the grid begins, in seconds of the clock; None before the first start.
+        """The instant at which the grid begins, in seconds; None before the first start.
 
-        That is when it was started or `reset`, or the instant of the last call before a
-        change of `interval`.
+        That is the instant of `start` or `reset`, or of the last call before a change of
+        `interval`.
         """
         return None if self._run is None else self._run.grid.origin
 
@@ -273,14 +280,14 @@ class LoopingCall(Generic[P]):
     def interval(self) -> float | None:
         """The seconds from call to call; None before the first start.
 
-        Setting it while running takes effect at once: the grid begins anew at the instant
+        A new value takes effect at once: the grid begins anew at the instant
         of the last call (or at the start, before the first), and the next call is at the
-        first instant of the new grid that has not passed. Twisted's waits for the next
+        first instant of the new grid that has not passed. Twisted waits for the next
         call of the old grid and keeps its origin.
 
         Raises:
-            TypeError: What it is set to is not a number.
-            ValueError: What it is set to is negative, nan or infinite.
+            TypeError: The new value is not a number.
+            ValueError: The new value is negative, nan or infinite.
         """
         return self._interval
 
@@ -294,7 +301,7 @@ class LoopingCall(Generic[P]):
     def start(self, interval: float, now: bool = True) -> asyncio.Future[Self]:  # noqa: FBT001, FBT002
         """Start calling.
 
-        All calls run in one copy of the context from here. After a `stop()` during a call
+        All calls run in one copy of the caller's context. After a `stop()` during a call
         that is not over yet, the first call waits for the end of that one.
 
         Args:
@@ -304,9 +311,8 @@ class LoopingCall(Generic[P]):
                 interval later.
 
         Returns:
-            A future that completes with this object when it is stopped (and no call is
-            being made any more), or with the exception that ended it: what the function,
-            or its awaitable, raised.
+            A future that completes with this object when the calls were stopped and the
+            last one is over, or with the exception of the function or its awaitable.
 
         Raises:
             RuntimeError: It is running already, or no loop is.
@@ -352,7 +358,7 @@ class LoopingCall(Generic[P]):
     def reset(self) -> None:
         """Begin the grid anew, so that the next call is one interval from now.
 
-        Twisted's does nothing while an awaitable is awaited; this counts from now even so.
+        Also while an awaitable of the last call is awaited, where Twisted does nothing.
 
         Raises:
             RuntimeError: It is not running.

@@ -49,16 +49,18 @@ QUIET_TURNS_ENOUGH = 256  # whatever the clock says: it may be standing still
 
 @dataclass(frozen=True, slots=True)
 class TimeSlice:
-    """How long to compute at a time, and how politely to wait in between.
+    """How long to compute at a time, and how long to stand back in between.
+
+        background = Cooperator(time_slice=TimeSlice(0.001, max_wait=0.05, share=0.5))
 
     Args:
-        seconds: How many seconds a slice lasts. A single step may outlast it.
+        seconds: How many seconds a slice lasts. A single step may take longer.
         max_wait: How many seconds to stand back at most, on a loop that is never
-            quiet (and half of that from the second time in a row on). More favours
-            the requests, less the computing; 0 takes a slice on every turn of the
-            loop, as Twisted's Cooperator does.
-        share: The part of the loop's time that is taken at most, above 0 and up
-            to 1, also when nobody else wants it.
+            quiet (and half of that from the second time in a row on). A larger value
+            favours the rest of the program, a smaller one the computing. 0 takes a slice
+            on every turn of the loop, as Twisted's Cooperator does.
+        share: The largest part of the loop's time that may be taken, above 0 and up
+            to 1, even when nothing else needs it.
 
     Raises:
         TypeError: A value is not a number.

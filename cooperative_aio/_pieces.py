@@ -29,22 +29,22 @@ def pieces(
 ) -> Generator[R, Any, None]:
     """Call `function` with one piece of `values` after the other; yield what it returns.
 
-    The first piece is one value. Each that follows has as many as should take `seconds`,
-    by what the one before took, but no more than twice as many. To be given to
-    `accumulate`, `batches` or `cooperate`, which may let others go first after each piece:
+        sums = await accumulate(pieces(range(100_000), sum))
+        print(sum(sums))
 
-        for rows in await accumulate(pieces(records, adapter.validate_python)):
-            ...
+    For `accumulate`, `batches` and `cooperate`: a piece is a step. The first piece is
+    one value. Each later one has as many values as should take `seconds`, judged by the
+    piece before, and at most twice as many as that.
 
     Args:
-        values: What can be sliced, such as a list, an array or a DataFrame (by rows), is
-            cut into slices. Values of any other iterable come in lists. What a generator
-            yields means the same as in `accumulate`: None is no value, and an awaitable
-            is waited on. It is closed when this generator is.
-        function: Takes a piece.
+        values: A list, an array, a DataFrame (by rows) or anything else that can be sliced
+            is cut into slices. Values of any other iterable come in lists. A generator
+            means by its values what it means in `accumulate`: None is no value, and an
+            awaitable is waited on. It is closed when this generator is.
+        function: A function that takes a piece.
         seconds: How many seconds a step should take: one call, and fetching its values. A value
-            that takes longer by itself is a piece of its own.
-        clock: What steps are timed by, in seconds.
+            that takes longer is a piece of its own.
+        clock: The function that steps are timed by, in seconds.
 
     Raises:
         TypeError: The values cannot be iterated over, the function cannot be called, or
@@ -53,7 +53,7 @@ def pieces(
         ValueError: `seconds` is not finite and above 0.
         BaseException: What fetching values, or `function`, raises; later.
 
-    Cancellation: nothing is waited for here; a CancelledError that is thrown into this
+    Cancellation: nothing is awaited here. A CancelledError that is thrown into this
     generator is thrown into that of the values.
     """
     seconds = check_finite("seconds", seconds, positive=True)

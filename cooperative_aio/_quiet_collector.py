@@ -46,14 +46,14 @@ INCREMENTAL: Final = (3, 14) <= sys.version_info[:3] < (3, 14, 5)
 
 
 class QuietCollector:
-    """Context in which the collector is kept quiet: what `quiet_collector()` returns.
+    """Context in which the collector is kept quiet; `quiet_collector()` makes it.
 
     Args:
-        growth: As for `quiet_collector`.
-        max_growth: As for `quiet_collector`.
-        collector: The `gc` module, or what a test has in its place.
-        blocks: Returns how many blocks of memory are in use.
-        clock: What turns of the loop are measured by, in seconds.
+        growth: Blocks of memory to grow by before a collection on a quiet loop.
+        max_growth: Blocks of memory to grow by before a collection on any loop.
+        collector: The `gc` module, or a test's substitute.
+        blocks: A function that returns how many blocks of memory are in use.
+        clock: The function that turns of the loop are measured by, in seconds.
         incremental: Whether to leave the thresholds alone.
     """
 
@@ -85,10 +85,10 @@ class QuietCollector:
         self._turned = 0.0  # when the last turn of the loop began
 
     def __enter__(self) -> Self:
-        """Freeze what is alive, and begin.
+        """Freeze all objects that are alive, and begin.
 
         Raises:
-            RuntimeError: No event loop is running; or this was entered before.
+            RuntimeError: No event loop is running, or the context was entered before.
         """
         if self._before is not None:
             raise RuntimeError("cannot enter a quiet_collector() twice; make another")
@@ -204,27 +204,30 @@ def quiet_collector(*, growth: int = 200_000, max_growth: int = 1_000_000) -> Qu
 
         async def main():
             with quiet_collector():
-                await serve()
+                await asyncio.sleep(0)  # or: serve requests
 
-    On entering, what is alive is frozen: the collector does not look at it any more. The
-    collector's thresholds are raised, and its full collections are made when memory has grown
-    and the loop is quiet. On leaving, the thresholds are put back, and what was frozen is
-    released, unless something was frozen before or has been meanwhile by others.
+        await main()
 
-    Enter it when the program has loaded what it will keep: a cycle of objects that was frozen
-    and becomes garbage is not freed until the context is left. (All else is freed as always, at
-    once, when the last reference goes.)
+    On entering, all objects that are alive are frozen: the collector does not look at them
+    any more. The collector's thresholds are raised, and full collections are made when
+    memory has grown and the loop is quiet. On leaving, the thresholds are put back and the
+    objects released, unless other code has frozen objects before or meanwhile.
+
+    Enter it when the program has loaded whatever it will keep. A cycle of objects that was
+    frozen and becomes garbage is not freed until the context is left; any other object is
+    freed as always, when the last reference to it goes.
 
     Args:
-        growth: By how many blocks of memory the process has grown since the last full
-            collection when there is one as soon as the loop is quiet, at least 1. A small
-            object is one block, and so are the items of a list: the default is about 20 MB.
-        max_growth: By how many it has grown when there is one at the next turn of the
-            loop, quiet or not, at least `growth`. Both are as many blocks as were in use
-            beyond the frozen ones after that collection, if that is more.
+        growth: The number of blocks of memory that the process may grow by, after a full
+            collection, before the next one is made as soon as the loop is quiet; at least 1.
+            A small object is one block, and so are the items of a list: the default is about
+            20 MB.
+        max_growth: The same for a collection at the next turn of the loop, quiet or not; at
+            least `growth`. If after the last collection more blocks than that were in use,
+            besides the frozen ones, then that number counts in place of both.
 
     Returns:
-        A context manager, which is to be entered where an event loop runs.
+        A context manager, to be entered while an event loop runs.
 
     Raises:
         TypeError: An argument is not an integer.

@@ -13,7 +13,7 @@ __all__ = ["Statistics", "statistics_of"]
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What a Cooperator has done and has to do; times are in seconds."""
+    """Figures of a Cooperator: what it has done and has to do. Times are in seconds."""
 
     ready: int
     """Tasks that are queued for their next step."""
@@ -22,15 +22,15 @@ class Statistics:
     waiting: int
     """Tasks that wait on an awaitable."""
     ticks: int
-    """Turns of the loop in which tasks were stepped."""
+    """Turns of the loop in which tasks took steps."""
     steps: int
     """Steps that all tasks together have taken."""
     cpu_time: float
-    """Seconds that these steps have taken."""
+    """Seconds that all steps together have taken."""
     longest_tick: float
     """Seconds that the longest tick has taken."""
     longest_step: float
-    """Seconds that the longest step has taken (of steps timed together, their sum)."""
+    """Seconds that the longest step has taken; steps that were timed together count as one."""
     longest_step_task: str | None
     """The name of the task that took the longest step."""
     finished: int
@@ -42,11 +42,11 @@ class Statistics:
     stopped: int
     """Tasks that were stopped, or whose Cooperator was."""
     refused: int
-    """Tasks that were refused because of `max_tasks`."""
+    """Tasks that were refused because there were `max_tasks` already."""
     collector_time: float
     """Seconds that the garbage collector has taken in the ticks."""
     time_slice: TimeSlice | None
-    """How slices are taken; None with a termination predicate."""
+    """The time slice; None with a termination predicate."""
 
 
 def statistics_of(roster: Roster, time_slice: TimeSlice | None) -> Statistics:

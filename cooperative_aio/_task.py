@@ -1,4 +1,4 @@
-"""CooperativeTask: the future by which users hold a task."""
+"""CooperativeTask: a task as users see it, a future."""
 
 from __future__ import annotations
 
@@ -20,17 +20,23 @@ T = TypeVar("T")
 
 
 class CooperativeTask(FaithfulFuture[T], Generic[T]):
-    """A future for an iterator that is stepped beside others; made by `cooperate`.
+    """A future for an iterator that is stepped beside others; `cooperate` makes it.
+
+        task = cooperate(iter(range(1000)), name="numbers")
+        task.pause()
+        task.resume()
+        await task
+        print(task.state, task.steps)  # finished 1001
 
     Awaiting it gives the generator's `return` value or raises what the generator
-    raised, and everything of asyncio's that takes a future takes it. For what takes
-    only coroutines there is `join()`.
+    raised. Whatever takes an asyncio future takes it: `gather`, `wait_for`,
+    `shield`. `TaskGroup` and `asyncio.run` take only coroutines: give them `join()`.
 
-    It comes from Twisted's CooperativeTask. There, a finished task gives its
-    iterator; here that is what `when_done()` does.
+    It has the methods of Twisted's CooperativeTask. There, a finished task gives its
+    iterator; here `when_done()` does that.
 
-    Cancellation: a coroutine that awaits the task and is cancelled cancels the task, as
-    with an `asyncio.Task`; `when_done()` gives futures that do not pass it on.
+    Cancellation: cancelling a coroutine that awaits the task cancels the task, as
+    with an `asyncio.Task`. The futures of `when_done()` do not pass a cancellation on.
     """
 
     __slots__ = ("_job",)
@@ -44,21 +50,21 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
 
     @property
     def name(self) -> str:
-        """The name that it was given, or that of its generator with a number."""
+        """The name that was given, or the generator's qualified name with a number."""
         return self._job.name
 
     @property
     def state(self) -> str:
-        """What it is doing, or how it has ended.
+        """What the task is doing, or how it has ended.
 
-        That is `ready`, `paused`, `waiting` or `ending` (it is being cancelled); or
-        `finished`, `failed`, `stopped` or `cancelled`.
+        One of `ready`, `paused`, `waiting`, `ending` (it is being cancelled),
+        `finished`, `failed`, `stopped` and `cancelled`.
         """
         return self._job.state.value
 
     @property
     def iterator(self) -> Iterator[Any]:
-        """The iterator that it steps."""
+        """The iterator that is stepped."""
         return self._job.iterator
 
     @property
@@ -68,24 +74,24 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
 
     @property
     def waiting(self) -> bool:
-        """Whether it is suspended on an awaitable that its iterator yielded."""
+        """Whether the task waits on an awaitable that its iterator has yielded."""
         return self._job.waiter is not None
 
     @property
     def steps(self) -> int:
-        """How many steps it has taken."""
+        """How many steps the task has taken."""
         return self._job.queue.steps_of(self._job)
 
     @property
     def cpu_time(self) -> float:
-        """How long its steps have taken, in seconds of its Cooperator's clock."""
+        """How long the steps have taken, in seconds of the Cooperator's clock."""
         return self._job.seconds
 
     @property
     def weight(self) -> float:
-        """Its part of the time, in proportion to the weights of the other ready tasks.
+        """The task's part of the CPU time, in proportion to those of other ready tasks.
 
-        In a group: its part of what the group has.
+        In a group: its part of the group's time.
 
         Raises:
             TypeError: The weight that it is set to is not a number.
@@ -102,7 +108,7 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
 
     @property
     def group(self) -> Group | None:
-        """The group that it shares the time of, if it has one."""
+        """The group whose CPU time the task shares, if it is in one."""
         return self._job.group
 
     def __repr__(self) -> str:
@@ -111,21 +117,25 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
     # Other ways to await it
 
     async def join(self) -> T:
-        """Return what awaiting the task returns; for what takes only coroutines.
+        """Return what awaiting the task returns; for callers that take only coroutines.
+
+            task = cooperate(iter(range(1000)))
+            async with asyncio.TaskGroup() as group:
+                group.create_task(task.join())
 
         Raises:
             SchedulerStopped: The Cooperator was stopped.
             TaskStopped: The task was stopped.
             BaseException: Whatever the iterator raised.
 
-        Cancellation: cancels the task, as awaiting it would.
+        Cancellation: cancels the task, as a cancelled `await task` does.
         """
         return await self
 
     def when_done(self) -> asyncio.Future[Iterator[Any]]:
         """Return a new future that completes with the iterator, or fails as the task does.
 
-        This is Twisted's `whenDone()`: each caller has a future of its own.
+        This is Twisted's `whenDone()`: each call gives a future of its own.
 
         Raises:
             RuntimeError: Called from another thread or another loop.
@@ -140,9 +150,9 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
     # Pausing, stopping, cancelling
 
     def pause(self) -> None:
-        """Take no step before `resume()` was called as often as this.
+        """Take no further step until `resume()` was called as often as this.
 
-        Twisted's, and as there an awaitable that the task waits on goes on.
+        An awaitable that the task waits on goes on meanwhile, as in Twisted.
 
         Raises:
             TaskFinished: The task has ended; the subclass says how.
@@ -154,9 +164,10 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
         self._make(self._job.pause)
 
     def resume(self) -> None:
-        """Take back one `pause()`; after the last the task goes on.
+        """Take back one `pause()`; after the last one the task goes on.
 
-        A pause that the task's end or a cancellation lifted is taken back quietly.
+        Does nothing if the pause was lifted already, by a cancellation or by the task's
+        end.
 
         Raises:
             NotPaused: There is no pause to take back.
@@ -172,10 +183,11 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
     def stop(self) -> None:
         """Complete the task with TaskStopped and close its generator.
 
-        The generator's `finally` blocks have run when this returns; called from
-        inside the task's own step, or from what has interrupted the library in the
-        middle of a turn, it takes effect when that ends. A coroutine that the task
-        waits on is cancelled; a future of somebody else's is not.
+        The generator's `finally` blocks have run when this returns. In the task's own
+        step, it takes effect at the end of the step; in a signal handler that has
+        interrupted the library in the middle of a turn, at the end of that. A coroutine
+        that the task waits on is cancelled, because the task owns it; a future that
+        the task did not make is left alone.
 
         Raises:
             TaskFinished: The task has ended already; the subclass says how.
@@ -188,11 +200,14 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
     def cancel(self, msg: Any | None = None) -> bool:
         """Throw CancelledError into the generator, as `asyncio.Task.cancel` does.
 
-        It is delivered by the loop's `call_soon`, at the generator's `yield`, where
-        the generator may clean up, also by yielding awaitables. Every pause is
-        lifted. What the task waits on is cancelled. Cancelling again before that is
-        delivered changes nothing but the message; after that it throws again. A plain
+        The error is thrown at the generator's `yield`, on the loop's next turn. The
+        generator may clean up, also by yielding awaitables. Every pause is lifted, and
+        the awaitable that the task waits on is cancelled. A second call before the
+        error is thrown only changes the message; a later one throws again. A plain
         iterator, or one that other tasks share, is dropped instead.
+
+        Args:
+            msg: The argument of the CancelledError.
 
         Returns:
             False if the task has ended already, else True.
@@ -236,7 +251,7 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
     def get_coro(self) -> Frames | None:
         """Return what asyncio's call graphs show of a generator; None for other iterators.
 
-        It has `cr_frame` and `cr_await`, as a coroutine has, and cannot be awaited.
+        The object has `cr_frame` and `cr_await`, as a coroutine has, and cannot be awaited.
         """
         iterator = self.iterator
         return Frames(iterator) if isinstance(iterator, GeneratorType) else None

@@ -56,7 +56,7 @@ def figures_of(cooperator: Cooperator) -> Mapping[str, Any]:
 
 
 class Labels:
-    """Count tasks by a label of the user's, whatever that function does.
+    """Numbers of tasks by a label of the user's, whatever that function does.
 
     A task for which it raises, or gives no text, counts as `NO_LABEL`; the first time that
     is logged.
@@ -98,7 +98,7 @@ class Labels:
 
 
 class LoopLag:
-    """Measure how late the callbacks of the running loop are: what everybody on it waits.
+    """How late the callbacks of a loop are, which everything on it has to wait.
 
     A timer is due every `interval` seconds; what it comes late is the lag.
 
@@ -175,7 +175,7 @@ class LoopLag:
 
 
 class Watch:
-    """Know the Cooperators of a loop, and its lag: what carries both elsewhere owns one.
+    """The Cooperators of a loop, and its lag, for the monitor and the metrics.
 
     Args:
         cooperators: The ones to watch. By default the loop's own and all others that

@@ -62,17 +62,19 @@ class Stall:
 
 
 def watchdog(*, seconds: float = 1.0) -> AbstractAsyncContextManager[object]:
-    """Log what holds the running loop, for as long as `async with` is not left.
+    """Log what holds the running loop, while the `async with` block lasts.
+
+        async with watchdog(seconds=0.25):
+            await asyncio.sleep(0)  # or: serve requests
 
     When the loop has not turned for `seconds`, one WARNING on the logger `cooperative_aio`
-    says what it is in the middle of: the task whose step is running, the innermost line of
-    your code, and the stack of the loop's thread. It is written while the loop is still
-    held, once for each time, whatever holds it: a step, a handler that computes, a callback,
-    a blocking call. (A call into C that keeps the interpreter to itself keeps the watchdog
-    waiting, too; it is named as soon as it gives the interpreter back.)
+    says what it is doing: the task whose step is running, the innermost line of your code,
+    and the stack of the loop's thread. It is written while the loop is still held, once
+    each time, whatever holds it: a step, a handler that computes, a callback, a blocking
+    call. (A call into C that does not release the interpreter holds the watchdog, too; it is
+    named as soon as it has ended.)
 
-    It is off unless entered, and costs four timers and four wake-ups of a thread in every
-    `seconds`.
+    It costs four timers and four wake-ups of a thread in every `seconds`.
 
     Args:
         seconds: How long the loop may be held, in seconds.
@@ -96,7 +98,7 @@ def _log(stall: Stall) -> None:
 
 
 class Watchdog:
-    """Notice from a thread that the heartbeat of a loop stays out; made by `watchdog`.
+    """A thread that notices when the heartbeat of a loop stays out; `watchdog` makes it.
 
     To be entered on the loop that it watches.
 

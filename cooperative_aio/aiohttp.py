@@ -96,9 +96,9 @@ def setup(
     grace: float = 5.0,
     retry_after: int = 5,
 ) -> None:
-    """Let an application own what it computes with, and end its work when nobody wants it.
+    """Give an application a Cooperator of its own, and end work that is not wanted.
 
-    To be called before the application runs. It does this:
+    Call it before the application runs. It does this:
 
     * A client that goes away: the code that answers its request is cancelled, with and
       without aiohttp's `handler_cancellation`. That of a WebSocket is not: see
@@ -206,7 +206,7 @@ class _Clients:
 
 @asynccontextmanager
 async def while_connected(socket: web.WebSocketResponse) -> AsyncIterator[None]:
-    """Cancel what is inside when the client closes a WebSocket, and go on after it.
+    """Cancel the `async with` block when the client closes a WebSocket, and go on after it.
 
     For sockets that tell of progress. What the client sends meanwhile is dropped.
 
@@ -267,7 +267,7 @@ async def json_array_response(
         seconds: How many seconds making a piece should take; a row is never cut.
         status: The status.
         headers: More headers.
-        content_type: What it is.
+        content_type: The media type of the answer.
         cooperator: What makes the pieces: by default the application's own, if there was a
             `setup`, and else the running loop's.
         patience: Seconds after which a client that takes nothing is given up; None to
@@ -311,12 +311,13 @@ async def batches_response(
         request: The request.
         lines: An iterable of str or bytes, such as a generator; or a source that a place
             has opened. What there is of it is put together and sent.
-        content_type: What it is.
+        content_type: The media type of the answer.
         max_batch_size: How many lines are put together at most.
         max_seconds: Seconds after which what there is is sent.
         status: The status.
         headers: More headers.
-        cooperator: As for `json_array_response`.
+        cooperator: The Cooperator that steps it: by default the application's own, if there
+            was a `setup`, and else the running loop's.
         patience: Seconds after which a client that takes nothing is given up; None to
             wait for ever.
         **options: `name`, `weight`, `context` and `group`, as for `Cooperator.cooperate`.

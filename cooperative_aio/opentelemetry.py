@@ -51,16 +51,19 @@ PREFIX = "cooperative_aio."
 
 
 class Instruments:
-    """Measure a loop and its Cooperators for OpenTelemetry; to be entered on that loop.
+    """OpenTelemetry's instruments for a loop and its Cooperators; enter them on that loop.
+
+        async with Instruments():
+            await asyncio.sleep(0)  # or: serve requests
 
     OpenTelemetry cannot take instruments back: after leaving, these observe nothing.
 
     Args:
         cooperators: Which Cooperators to show; by default the loop's own, and all others
             that were seen to have tasks on the loop.
-        meter: What makes the instruments; one of the global provider by default.
-        label: Says for a task what it counts as, such as the name of a kind of job; there
-            should be few such labels. By default tasks are not told apart.
+        meter: The meter that makes the instruments; one of the global provider by default.
+        label: A function that gives the label of a task, such as the name of a kind of
+            job. There should be few different labels. By default tasks are not told apart.
         interval: Seconds between two measurements of the lag.
 
     Raises:
@@ -161,7 +164,7 @@ class Instruments:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Measure no more.
+        """Stop measuring.
 
         Cancellation: does not suspend.
         """

@@ -77,16 +77,19 @@ _FIGURES: Final[
 
 
 class Collector(BaseCollector):
-    """Collect the figures of a loop when Prometheus asks; to be entered on that loop.
+    """A collector of a loop's figures for Prometheus' client; enter it on that loop.
 
-    It is in the registry, and measures the loop's lag, between entering and leaving.
+        async with Collector():
+            await asyncio.sleep(0)  # or: serve requests
+
+    While it is entered it is in the registry, and measures the loop's lag.
 
     Args:
         cooperators: Which Cooperators to show; by default the loop's own, and all others
             that were seen to have tasks on the loop.
-        registry: Where to register.
-        label: Says for a task what it counts as, such as the name of a kind of job; there
-            should be few such labels. By default tasks are not told apart.
+        registry: The registry of `prometheus_client`.
+        label: A function that gives the label of a task, such as the name of a kind of
+            job. There should be few different labels. By default tasks are not told apart.
         interval: Seconds between two measurements of the lag.
 
     Raises:
@@ -106,7 +109,7 @@ class Collector(BaseCollector):
         self._labels = None if label is None else Labels(label)
 
     async def __aenter__(self) -> Self:
-        """Register, and begin to measure the running loop.
+        """Register the collector, and begin to measure the running loop.
 
         Raises:
             ValueError: The registry has these figures from another Collector already.
@@ -123,7 +126,7 @@ class Collector(BaseCollector):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Unregister, and measure no more.
+        """Unregister the collector, and stop measuring.
 
         Cancellation: does not suspend.
         """
@@ -135,7 +138,7 @@ class Collector(BaseCollector):
         yield from self.collect()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the figures as of now; what Prometheus' client calls, in any thread."""
+        """Yield the figures of this moment; Prometheus' client calls it, in any thread."""
         cooperators = self._watch.cooperators()
         figures = {name: figures_of(one) for name, one in cooperators.items()}
         tasks = GaugeMetricFamily(

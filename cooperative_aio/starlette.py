@@ -169,7 +169,7 @@ async def _until_gone(receive: Receive) -> AsyncIterator[tuple[Answering, list[M
 
 @asynccontextmanager
 async def while_connected(connection: HTTPConnection) -> AsyncIterator[None]:
-    """Cancel what is inside when the client goes away.
+    """Cancel the `async with` block when the client goes away.
 
     For a WebSocket that tells of progress, and for requests where there is no
     `CooperativeMiddleware`. What the client sends meanwhile is dropped; the body of a
@@ -198,7 +198,7 @@ async def while_connected(connection: HTTPConnection) -> AsyncIterator[None]:
 
 
 class CooperativeMiddleware:
-    """Own what an application computes with, and end its work when nobody wants it.
+    """Middleware that owns an application's Cooperator, and ends work that is not wanted.
 
     In Starlette and FastAPI use `app.add_middleware(CooperativeMiddleware)`, as the last of
     them, so that it is outside of the others; for any other ASGI application
@@ -217,11 +217,11 @@ class CooperativeMiddleware:
         app: An ASGI application.
         cooperator: The application's own; by default a new one. Give one to set a limit:
             `Cooperator(max_tasks=200)`.
-        place: Returns the place to offload to, such as `offload.processes`; None if there
-            is to be none.
-        grace: Seconds that what is under way may go on at the end. It should be less than
-            what the server, and whatever supervises that, allow.
-        retry_after: Seconds after which a client that was refused shall come again.
+        place: A function that returns the place to offload to, such as `offload.processes`;
+            None for no place.
+        grace: Seconds that requests and tasks may go on at the end. It should be less than
+            the server, and whatever supervises the server, allow.
+        retry_after: Seconds after which a client that was refused should try again.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -354,7 +354,7 @@ def _is_last(message: Message) -> bool:
 
 
 class _PiecemealResponse(Response):
-    """Send a body piece by piece, and close what makes it however this ends."""
+    """A response whose body is sent piece by piece; its maker is closed in any case."""
 
     media_type: str | None
 
@@ -489,13 +489,14 @@ class BatchesResponse(_PiecemealResponse):
     Args:
         lines: An iterable of str or bytes, such as a generator; or a source that a place
             has opened. What there is of it is put together and sent.
-        media_type: What it is; `text/plain` by default.
+        media_type: The media type of the answer; `text/plain` by default.
         max_batch_size: How many lines are put together at most.
         max_seconds: Seconds after which what there is is sent.
         status_code: The status.
         headers: More headers.
         background: What to call when the answer has been sent.
-        cooperator: As for `JSONArrayResponse`.
+        cooperator: The Cooperator that steps it: by default the application's own, if there
+            is a `CooperativeMiddleware`, and else the running loop's.
         patience: Seconds after which a client that takes nothing is given up; None to
             wait for ever.
         **options: `name`, `weight`, `context` and `group`, as for `Cooperator.cooperate`.

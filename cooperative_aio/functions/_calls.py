@@ -31,23 +31,28 @@ async def to_slices(
 ) -> R:
     """Call `function(*args)` on the loop, in time slices; return what it returns.
 
-    For functions that compute. One that sleeps, or that waits for a socket, a database or a
-    lock, holds the loop as it does without this: it belongs in a thread.
+        import json
+
+        text = json.dumps(list(range(10_000)), indent=1)
+        numbers = await to_slices(json.loads, text)
+
+    For functions that compute. A function that sleeps, or waits for a socket, a database or
+    a lock, holds the loop all the same: it belongs in a thread.
 
     Args:
-        function: What to call; it need know nothing of this. Keyword arguments go through
-            `functools.partial`.
-        *args: What with.
-        cooperator: What steps it; the running loop's own by default.
-        name: As for `Cooperator.cooperate`.
-        weight: As for `Cooperator.cooperate`.
-        context: As for `Cooperator.cooperate`.
-        group: As for `Cooperator.cooperate`.
-        preempt: Whether to set it aside wherever it stands when its slice is over; else
+        function: Any function that computes; it need not know about slices. For keyword
+            arguments use `functools.partial`.
+        *args: Its arguments.
+        cooperator: The Cooperator that steps it; the running loop's own by default.
+        name: The task's name in logs, in `repr` and in the monitor.
+        weight: The task's part of the CPU time: 2 is twice that of 1.
+        context: The `contextvars` context that it runs in; a copy of the caller's by default.
+        group: Any hashable value. The tasks of one group share the CPU time of one task.
+        preempt: Whether to set the function aside at any line when its slice is over; else
             only where it calls `give_way()` or `wait_on()`.
 
     Raises:
-        TypeError: Not a function, or one of another kind; or an argument is of the wrong kind.
+        TypeError: `function` is not an ordinary function, or an argument is of the wrong kind.
         ValueError: A number is out of range.
         PreemptionUnavailable: Functions cannot be preempted here; the text says why.
         SchedulerFull: The Cooperator has `max_tasks` unfinished tasks.
@@ -55,8 +60,8 @@ async def to_slices(
         RuntimeError: The function raised StopIteration; or no loop is running.
         BaseException: Whatever else the function raised.
 
-    Cancellation: raises CancelledError in the function where it stands, whose `finally` and
-    `with` blocks run; once it has ended, the caller is cancelled.
+    Cancellation: raises CancelledError in the function where it stands; its `finally` and
+    `with` blocks run. It is raised here once the function has ended.
     """
     if cooperator is None:
         cooperator = get_cooperator()
@@ -75,19 +80,22 @@ async def to_slices(
 def in_slices(function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
     """Make an ordinary function one that is awaited, and runs in time slices.
 
-    Above the `def` handler of a web framework, in place of the framework's thread:
-
-        @app.get("/report")
         @in_slices
-        def report(year: int) -> Report: ...
+        def report(year):
+            return sum(day * year for day in range(10_000))
+
+        print(await report(2025))
+
+    A web framework that runs its `def` handlers in a thread runs this one on the loop:
+    decorate the handler with `@app.get(...)` above and `@in_slices` below.
 
     Args:
-        function: As for `to_slices`. Its name, its signature and its docs are kept.
+        function: Any function that computes. Its name, signature and docstring are kept.
 
     Raises:
-        TypeError: As for `to_slices`; it is raised where the function is decorated.
+        TypeError: `function` is not an ordinary function; raised where it is decorated.
 
-    Cancellation: as for `to_slices`.
+    Cancellation: raises CancelledError in the function, as with `to_slices`.
     """
     check_function(function)
 

@@ -20,13 +20,21 @@ T = TypeVar("T")
 
 
 def give_way() -> None:
-    """Be set aside here, if the time slice is over.
+    """Set the calling function aside here, if its time slice is over.
 
-    To be called by a function that runs in slices, as often as it likes and at any depth:
-    before the slice is over this costs little more than a reading of the clock. Outside
-    of such a function, and under `uninterrupted()`, it does nothing, so that a library may
-    call it always. It also does nothing where a function is never preempted: in a `with`
-    on a lock, or below `logging`, say.
+        def total(numbers):
+            result = 0
+            for number in numbers:
+                result += number
+                give_way()
+            return result
+
+        print(await to_slices(total, range(1000), preempt=False))
+
+    A function that runs in slices may call it often and at any depth: while the slice lasts
+    it costs little more than reading the clock. It does nothing outside of such a function,
+    so a library can call it always. It also does nothing where a function is never
+    set aside: inside `uninterrupted()`, in a `with` on a lock, in code that `logging` calls.
     """
     function = getcurrent()
     if type(function) is Function and function.clock() >= function.deadline:
@@ -39,25 +47,30 @@ def _give_way(function: Function) -> None:
 
 
 def wait_on(awaitable: Awaitable[T]) -> T:
-    """Suspend the function, and nothing else, until `awaitable` is done.
+    """Suspend the calling function, and nothing else, until `awaitable` is done.
 
-    To be called by a function that runs in slices, at any depth.
+        def greet():
+            return wait_on(asyncio.sleep(0, "hello"))
+
+        print(await to_slices(greet))
+
+    A function that runs in slices may call it at any depth.
 
     Args:
         awaitable: A future, a coroutine, or anything else with `__await__`.
 
     Returns:
-        Its result.
+        The result of the awaitable.
 
     Raises:
-        TypeError: It is not awaitable.
-        RuntimeError: Not called inside a function that runs in slices; or called in a
-            `finally` while the function is stopped, or in a garbage collection.
+        TypeError: The argument is not awaitable.
+        RuntimeError: Called outside of a function that runs in slices; or in a
+            `finally` while the function is stopped; or in a garbage collection.
         BaseException: Whatever the awaitable raised.
 
-    Cancellation: if the task of the function is cancelled, so is what it waits on, and
-    this raises CancelledError. If it is stopped, a coroutine is cancelled, and a future of
-    somebody else's is left alone.
+    Cancellation: if the function's task is cancelled, the awaitable is cancelled too, and
+    CancelledError is raised here. If the task is stopped, a coroutine is cancelled, and a
+    future that the function did not make is left alone.
     """
     if not (asyncio.isfuture(awaitable) or inspect.isawaitable(awaitable)):
         raise TypeError(f"awaitable must be awaitable, got {reprlib.repr(awaitable)}")
@@ -80,11 +93,18 @@ def wait_on(awaitable: Awaitable[T]) -> T:
 
 
 class uninterrupted:  # noqa: N801 (used as a function is)
-    """Keep a function from being preempted: `with uninterrupted(): ...`.
+    """Context in which a function that runs in slices is not set aside.
 
-    For what must not be seen half done by others on the loop, or holds a lock that it
-    took by `acquire()`. Inside of it `give_way()` does nothing; `wait_on()` still waits.
-    It may be nested; outside of a function that runs in slices it does nothing.
+        def move(amount, source, target):
+            with uninterrupted():  # nothing else on the loop sees one without the other
+                source["balance"] -= amount
+                target["balance"] += amount
+
+        await to_slices(move, 5, {"balance": 10}, {"balance": 0})
+
+    It is also for code that holds a lock which it took by `acquire()`. Inside,
+    `give_way()` does nothing; `wait_on()` still waits. It may be nested, and does nothing
+    outside of a function that runs in slices.
     """
 
     __slots__ = ("_entered",)

@@ -35,18 +35,23 @@ dropped: Final[list[Function]] = []
 def steps_of(function: Callable[[*Ts], R], *args: *Ts, preempt: bool = True) -> Steps[R]:
     """Return an iterator that calls `function(*args)` in steps.
 
-    For `cooperate`, and whatever else takes a generator; most want `to_slices`. Like a
-    generator's, its `return` value is the function's, an exception of the function comes out
-    of it, and closing it unwinds the function.
+        from cooperative_aio import cooperate
+
+        task = cooperate(steps_of(sum, range(10_000)), name="sum")
+        print(await task)
+
+    For `cooperate`, and whatever else takes a generator; usually `to_slices` is simpler.
+    The iterator ends with the function's result or exception, and closing it unwinds the
+    function.
 
     Args:
-        function: What to call. Keyword arguments go through `functools.partial`.
-        *args: What with.
-        preempt: Whether to set the function aside wherever it stands when the time slice is
-            over; else only where it calls `give_way()` or `wait_on()`.
+        function: Any function that computes. For keyword arguments use `functools.partial`.
+        *args: Its arguments.
+        preempt: Whether to set the function aside at any line when the time slice is over;
+            else only where it calls `give_way()` or `wait_on()`.
 
     Raises:
-        TypeError: Not a function, or one of another kind; the text says what to use instead.
+        TypeError: `function` is not an ordinary function; the text says what to use instead.
         PreemptionUnavailable: Functions cannot be preempted here; the text says why.
     """
     check_function(function)
@@ -60,11 +65,11 @@ orphans: Final[list[Steps[Any]]] = []
 
 
 class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
-    """The steps of one call of a function; made by `steps_of`.
+    """The steps of one call of a function; `steps_of` makes it.
 
-    Everything that is done with generators can be done with it: it can be sent to, thrown
-    into and closed, and is closed when it is dropped. It yields what the function waits on,
-    or None when it was only set aside.
+    It has the methods of a generator: `send`, `throw` and `close`, and is closed when the
+    last reference to it goes. It yields the awaitable that the function waits on, or None
+    when the function was only set aside.
     """
 
     def __init__(
@@ -91,7 +96,7 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
 
     @property
     def gi_frame(self) -> FrameType | None:
-        """The innermost frame of the function where it is set aside; else None."""
+        """The innermost frame of the function while it is set aside; else None."""
         frame = None if self._function is None else self._function.gr_frame
         while frame is not None and _is_of_this_package(frame):
             frame = frame.f_back
@@ -104,12 +109,12 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
         return self._step(None)
 
     def send(self, value: Any, /) -> Awaitable[Any] | None:
-        """Take a step, with the result of what the function waits on.
+        """Take a step, with the result of the awaitable that the function waits on.
 
         Raises:
-            StopIteration: The function has returned; with its result.
+            StopIteration: The function has returned; it holds the result.
             TypeError: The function has not begun, and so waits on nothing.
-            ValueError: It is running.
+            ValueError: The function is running.
             BaseException: Whatever the function raised.
 
         Cancellation: nothing is awaited here; who steps it does.
@@ -128,9 +133,9 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
         """Take a step that begins with an exception, where the function stands.
 
         Raises:
-            StopIteration: The function has returned; with its result.
-            ValueError: It is running.
-            BaseException: What was thrown, or whatever else the function raised.
+            StopIteration: The function has returned; it holds the result.
+            ValueError: The function is running.
+            BaseException: The exception that was thrown, or another one of the function.
 
         Cancellation: nothing is awaited here; who steps it does.
         """
@@ -147,9 +152,9 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
         """Unwind the function: raise GeneratorExit where it stands.
 
         Raises:
-            RuntimeError: It goes on all the same; it is dropped, and never runs again.
-            ValueError: It is running.
-            BaseException: Whatever it raises instead.
+            RuntimeError: The function goes on all the same; it never runs again.
+            ValueError: The function is running.
+            BaseException: Whatever the function raises instead.
         """
         function = self._function
         if function is None:

@@ -55,34 +55,34 @@ ALWAYS: Final = {
 
 
 class Monitor:
-    """Show the tasks of a loop, and its lag, on a page; an ASGI application.
+    """An ASGI application with a page that shows the tasks of a loop, and its lag.
 
-    To be entered on the loop that is to be shown, and served or mounted there. What it
-    shows tells about your program, so it answers only requests for `hosts`, which also
-    keeps out pages that have a name of theirs resolve to this machine. That is no lock: a
-    program can send any name. Where others than you can reach it, have a `read_token`.
+    Enter it on the loop that it is to show, and serve or mount it there. The page tells
+    much about your program, so it answers only requests for `hosts`. That keeps out pages
+    of other sites whose names resolve to this machine. It is no lock: a program can send
+    any name. If anybody else can reach it, set a `read_token`.
 
-    Without a token it only shows. With one, tasks can be paused, resumed and stopped by
-    whoever knows it: it has to come in the header `Authorization: Bearer ...` of a POST,
-    which no page of another origin can send.
+    Without a `token` it only shows. With one, a POST that has it in the header
+    `Authorization: Bearer ...` can pause, resume and stop tasks; no page of another origin
+    can send that.
 
     Args:
         cooperators: Which Cooperators to show; by default the loop's own, and all others
             that were seen to have tasks on the loop.
-        token: What allows to pause, resume and stop tasks, and to read: at least 16
-            characters, as of `secrets.token_urlsafe()`. By default nobody may change
-            anything.
-        read_token: What allows to read. By default nothing is needed for that.
-        hosts: The names, without ports, under which it may be asked; those of the loopback
+        token: A secret of at least 16 characters, such as `secrets.token_urlsafe()`, that
+            allows to pause, resume and stop tasks, and to read. Without it, that is
+            impossible.
+        read_token: A secret that allows to read. Without it, reading needs none.
+        hosts: The host names, without ports, that requests may be for; those of the loopback
             interface by default. `*.example.com` is for all names below that one.
         places: Places to offload to whose workers to show.
         most: The number of tasks of a Cooperator that are shown.
         interval: Seconds between two measurements of the lag.
-        spike: From how many seconds of lag on to show what held the loop; a thread looks
-            after that. None for never, and no thread.
+        spike: From how many seconds of lag on to show what held the loop, which a thread
+            finds out. None for never, and no thread.
 
     Raises:
-        TypeError: What was given is no Cooperator, or of another wrong kind.
+        TypeError: An argument is of the wrong kind.
         ValueError: A token is too short to be a secret, or a number is out of range.
     """
 

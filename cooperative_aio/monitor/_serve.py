@@ -25,13 +25,12 @@ async def serve(
 ) -> AsyncIterator[str]:
     """Serve a monitor on a port of this machine while the block runs; needs uvicorn.
 
-    Enters and leaves the monitor, too.
-
-    Where the port is taken, as by the same program in another worker process, any that is
-    free is taken in its place, and a warning says which.
+    It also enters and leaves the monitor. If the port is taken, for example by the same
+    program in another worker process, a free one is taken in its place, and a warning says
+    which.
 
     Args:
-        monitor: What to serve. It is answered under the name of `host`, too.
+        monitor: The Monitor. It answers under the name of `host`, too.
         host: An address of the loopback interface. Where the monitor is needed elsewhere,
             mount it where requests are authenticated, or forward the port.
         port: Where to listen; 0 for any port that is free.
@@ -95,7 +94,7 @@ async def serving(app: Any, listening: socket.socket, *, lifespan: str) -> Async
     import uvicorn  # noqa: PLC0415 (an extra)
 
     class Server(uvicorn.Server):
-        """Leave the signals to whom the loop belongs."""
+        """A server of uvicorn's that leaves signals to the program that the loop belongs to."""
 
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:

@@ -38,7 +38,7 @@ Reply = tuple[int, bytes, bytes | None]
 
 
 class RemoteGenerator:
-    """Make one batch after the other; Dask runs these methods in one thread.
+    """A generator on a worker of Dask, which runs these methods in one thread.
 
     Args:
         call: The pickled factory and its arguments.
@@ -166,7 +166,7 @@ class _ActorLink:
 
 
 class Dask(StreamingPlace):
-    """Run generators on the workers of a Dask cluster: what `dask()` returns."""
+    """Place whose generators run on a Dask cluster; `dask()` makes it."""
 
     def __init__(self, cluster: Any, workers: int | None, prefetch: int, grace: float) -> None:
         super().__init__(f"dask({cluster!r})", workers or 1, prefetch, grace)
@@ -189,7 +189,7 @@ class Dask(StreamingPlace):
 
         Raises:
             OSError: The scheduler cannot be reached.
-            RuntimeError: It was entered before.
+            RuntimeError: The place was entered before.
 
         Cancellation: gives up the connection.
         """

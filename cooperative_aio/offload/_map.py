@@ -40,14 +40,14 @@ class _Handover:
 
 
 class Results(AsyncIterator[tuple[tuple[*Ts], list[T]]], Generic[T, *Ts]):
-    """Iterate over what many generators bring, as it comes: what `map()` returns.
+    """An asynchronous iterator over the batches of many generators; `map()` makes it.
 
-    It is an asynchronous iterator and context manager. The generators are closed when
-    one of them has failed, by `aclose()`, on leaving the context, and when the last
-    reference to this is dropped.
+    It is also an asynchronous context manager. The generators are closed when one of them
+    has failed, by `aclose()`, on leaving the context, and when the last reference to this
+    object is dropped.
 
-    Cancellation: of who waits for a batch loses none; leaving the context closes the
-    generators, however that is left, and takes effect when they have ended.
+    Cancellation: while a batch is waited for, it loses none. Leaving the context closes the
+    generators in any case, and a cancellation takes effect when they have ended.
     """
 
     def __init__(self, work: Callable[[_Handover], Coroutine[Any, Any, None]]) -> None:
@@ -60,14 +60,13 @@ class Results(AsyncIterator[tuple[tuple[*Ts], list[T]]], Generic[T, *Ts]):
         return self
 
     async def __anext__(self) -> tuple[tuple[*Ts], list[T]]:
-        """Return the next batch, and the arguments of the generator that it is of.
+        """Return the next batch, after the arguments of the generator that made it.
 
         Raises:
-            StopAsyncIteration: All generators have come to their ends, or this was
-                closed.
+            StopAsyncIteration: All generators have ended, or were closed.
             BaseException: Whatever one of them raised; the others are closed by then.
 
-        Cancellation: loses no batch; the generators go on until this is closed.
+        Cancellation: loses no batch; the generators go on until `aclose()`.
         """
         if self._closed:
             raise StopAsyncIteration
@@ -83,7 +82,7 @@ class Results(AsyncIterator[tuple[tuple[*Ts], list[T]]], Generic[T, *Ts]):
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Close the generators, and wait for their ends; iterating over this ends.
+        """Close the generators, and wait for their ends; the iteration ends.
 
         Cancellation: takes effect when the generators have ended.
         """
@@ -120,33 +119,34 @@ def map(  # noqa: A001 (it is offload.map)
     max_batch_size: int = 1000,
     max_seconds: float | None = None,
 ) -> Results[T, *Ts]:
-    """Run `factory(*arguments)` for many arguments, some at a time, and stream it all.
+    """Run `factory(*arguments)` for many arguments, some at a time, and stream the values.
 
         async for (seed,), batch in offload.map(place, simulate, zip(range(100))):
             totals[seed] += sum(batch)
 
-    The batches of one generator come in order, those of several as they come. While
-    the consumer deals with one no more are taken than one of each.
+    The batches of one generator come in order, those of several as they are made. While
+    the consumer deals with a batch, at most one of each generator is taken.
 
     Args:
-        place: Where they run.
-        factory: As for `place.open`.
+        place: The place where the generators run.
+        factory: A generator function, or another function that returns an iterable.
         argument_tuples: The arguments, a tuple for each generator; taken one by one.
         limit: The number of generators that are open at the same time, at least 1; by
             default, the `limit` of the place.
         max_batch_size: The number of values in a batch, at least 1.
-        max_seconds: As for `Source.next_batch`.
+        max_seconds: After this many seconds of making a batch, hand over the values that
+            there are, if there are any; None to wait for a full batch.
 
     Returns:
         An asynchronous iterator over pairs of arguments and batch, which starts when
         it is first asked for one.
 
     Raises:
-        TypeError: An argument is not what it must be.
+        TypeError: An argument is of the wrong kind.
         ValueError: A number is too small.
 
-    Cancellation: nothing is waited for here; what it does to who waits for a batch is
-    said of `Results`.
+    Cancellation: nothing is awaited here. `Results` says what cancelling does while a batch
+    is waited for.
     """
     bound: int = getattr(place, "limit", 1) if limit is None else limit
     check_count("limit", bound)

@@ -20,10 +20,10 @@ P = ParamSpec("P")
 
 
 class Place(Protocol):
-    """Say where generators can run: what `threads()`, `processes()` and others make.
+    """Protocol of all places, such as those of `threads()` and `processes()`.
 
-    Whoever writes one needs nothing else from this package: `open` returns an object
-    with `next_batch`, `close` and, if it can, `abandon`: see `BatchSource`.
+    A place of your own needs nothing else from this package: its `open` returns an object
+    with `next_batch`, `close` and, if it can, `abandon`; see `BatchSource`.
     """
 
     def open(
@@ -34,10 +34,10 @@ class Place(Protocol):
 
 
 class StreamingPlace(ABC):
-    """Run generators elsewhere while its context lasts.
+    """Context in which generators run elsewhere; base of the places of this package.
 
     Args:
-        name: What messages call the place.
+        name: The name of the place in messages.
         limit: The number of generators that run at the same time; others wait.
         prefetch: The number of batches of each that are made ahead, at most.
         grace: How long, in seconds, a generator may take to be closed.
@@ -64,19 +64,19 @@ class StreamingPlace(ABC):
     ) -> Source[T]:
         """Return a source of the values that `factory(*args, **kwargs)` yields here.
 
-        It starts when it is first asked for a batch; when as many generators as the
-        place can run are running, it waits until one has ended.
+        The generator starts when the source is first asked for a batch. If the place runs
+        as many generators as it can, it waits until one has ended.
 
         Args:
-            factory: A generator function, or whatever returns an iterable. Where it
-                runs in another process, it has to be one that can be imported there.
-            *args: For the factory.
-            **kwargs: For the factory.
+            factory: A generator function, or another function that returns an iterable.
+                For another process, it has to be a function that can be imported there.
+            *args: Arguments of the factory.
+            **kwargs: Keyword arguments of the factory.
 
         Raises:
             TypeError: The factory is not callable; or it, or an argument, cannot be
                 pickled where that is needed.
-            RuntimeError: The place was not entered, or left; or it belongs to another
+            RuntimeError: The place was not entered, or was left; or it belongs to another
                 event loop.
         """
         if not callable(factory):
@@ -157,9 +157,9 @@ class StreamingPlace(ABC):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Leave the place: close what was opened, and wait until nothing is left.
+        """Leave the place: close its sources, and wait until all generators have ended.
 
-        Cancellation: takes effect when nothing is left.
+        Cancellation: takes effect when they have ended.
         """
         self._state = "left"
         for stream in self._jobs.values():

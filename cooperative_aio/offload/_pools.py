@@ -20,7 +20,7 @@ __all__ = ["Interpreters", "Processes", "WorkerPlace", "interpreters", "processe
 
 
 class WorkerPlace(StreamingPlace):
-    """Run each generator in a worker, and keep the workers for the next ones."""
+    """Place that runs each generator in a worker, and keeps the workers for the next ones."""
 
     def __init__(self, name: str, limit: int, prefetch: int, grace: float) -> None:
         super().__init__(name, limit, prefetch, grace)
@@ -69,7 +69,7 @@ class WorkerPlace(StreamingPlace):
 
 
 class Processes(WorkerPlace):
-    """Place whose generators run in worker processes: what `processes()` returns."""
+    """Place whose generators run in worker processes; `processes()` makes it."""
 
     def __init__(self, name: str, limit: int, nice: int, prefetch: int, grace: float) -> None:
         super().__init__(name, limit, prefetch, grace)
@@ -84,20 +84,23 @@ def processes(
 ) -> Processes:
     """Run generators in other processes of this machine: for those that compute.
 
+        async with processes() as place:
+            values = await accumulate(place.open(range, 1_000_000))
+
     The workers are spawned when they are first needed, used again, and ended when the
-    place is left. They ignore SIGINT: it is this process that closes their generators
-    when it is interrupted. The program has to start under
-    `if __name__ == "__main__":`, since each worker imports its main module.
+    place is left. They ignore SIGINT: this process closes their generators when it is
+    interrupted. The program has to start under `if __name__ == "__main__":`, because each
+    worker imports its main module.
 
     Args:
         workers: The number of processes, and so of the generators that run at the
             same time, at least 1; others wait for one to end. By default, one for
             each CPU that this process may use.
-        nice: How much to lower the priority of the workers, from 0 to 19. On a machine
-            that has nothing else to do, 10 lets the loop have a processor some
-            milliseconds sooner when the workers keep all of them busy. Beside busy
-            programs of normal priority the workers then get a tenth of a processor. Where
-            there are no such priorities (Windows) it is ignored.
+        nice: How much to lower the priority of the workers, from 0 to 19. If the workers
+            keep all processors busy, and nothing else does, 10 gives the loop a processor
+            some milliseconds sooner. Beside busy programs of normal priority, workers at 10
+            get a tenth of a processor. It is ignored where there are no such priorities
+            (Windows).
         prefetch: The number of batches of each that are made ahead, at most.
         grace: How long, in seconds, a generator may take to be closed before its
             process is killed, which is logged as a warning.
@@ -121,7 +124,7 @@ def processes(
 
 
 class Interpreters(WorkerPlace):
-    """Place whose generators run in interpreters: what `interpreters()` returns."""
+    """Place whose generators run in interpreters; `interpreters()` makes it."""
 
     def _new_worker(self) -> Worker:
         return Worker("interpreter of process", InterpreterHost())
@@ -132,10 +135,10 @@ def interpreters(
 ) -> Interpreters:
     """Run generators in other interpreters of this process: Python 3.14 and later.
 
-    Each has a lock of its own, so they compute beside each other as processes do, and
-    start faster. What holds for `processes()` holds here too, except that extension
-    modules have to support it, that a crash takes the whole process with it, and that
-    a generator whose step does not end cannot be ended by force.
+    Each interpreter has a lock of its own, so they compute beside each other as processes
+    do, and start faster. They differ from `processes()` in three things: extension modules
+    have to support interpreters, a crash ends the whole process, and a generator whose step
+    does not end cannot be ended by force.
 
     Args:
         workers: The number of interpreters, and so of the generators that run at the

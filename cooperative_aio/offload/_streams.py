@@ -47,7 +47,7 @@ class Link(Protocol):
 
 
 class Stream:
-    """Order batches ahead, keep them until they are taken, and see to the end.
+    """The batches of one generator: ordered ahead, kept until taken, seen to the end.
 
     Args:
         name: What messages call the generator.
@@ -241,14 +241,14 @@ Job = Callable[[Stream], Coroutine[Any, Any, None]]
 
 
 class Source(Generic[T]):
-    """Hand over what a generator yields elsewhere, batch by batch.
+    """The values of a generator that runs elsewhere, batch by batch.
 
-    `accumulate`, `batch_accumulate` and `batches` take it in place of an iterable. It
-    starts when it is first asked for a batch. The generator is closed, there, when
-    this is closed, when its place is left, and when the last reference to this is
-    dropped. It is also an asynchronous context manager.
+    `accumulate`, `batch_accumulate` and `batches` take it in place of an iterable. The
+    generator starts when the source is first asked for a batch. It is closed when the
+    source is closed, when the place is left, and when the last reference to the source is
+    dropped. The source is also an asynchronous context manager.
 
-    Cancellation: leaving the context closes it, however that is left; see `close`.
+    Cancellation: leaving the context closes the source in any case; see `close`.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -258,23 +258,23 @@ class Source(Generic[T]):
         """Return up to `n` values; an empty list when there are no more.
 
         There are fewer when the generator ends, when `max_seconds` have passed, and
-        when they were made ahead for a smaller `n`: further batches of that size are
-        made ahead, as many as the place prefetches.
+        when they were made ahead for a smaller `n`. As many batches as the place
+        prefetches are made ahead, each of the size that was asked for last.
 
         Args:
             n: The number of values, at least 1. Nones are left out and do not count.
-            max_seconds: After how many seconds of making the batch to hand over what
-                there is, if there is something; None to wait for `n` values.
+            max_seconds: After this many seconds of making the batch, return the values that
+                there are, if there are any; None to wait for `n` values.
 
         Raises:
             TypeError: An argument is not a number, or a value cannot be pickled.
             ValueError: An argument is too small.
-            SourceClosed: This was closed, or its place was left.
-            WorkerDied: The generator has gone with its worker.
+            SourceClosed: The source was closed, or its place was left.
+            WorkerDied: The worker died, and the generator with it.
             RuntimeError: Another coroutine is waiting for a batch.
             BaseException: Whatever the generator raised, after the last batch.
 
-        Cancellation: loses no value; the generator goes on until this is closed.
+        Cancellation: loses no value; the generator goes on until the source is closed.
         """
         check_count("n", n)
         if max_seconds is not None:
@@ -282,14 +282,14 @@ class Source(Generic[T]):
         return await self._stream.take(Order(n, max_seconds))
 
     def abandon(self) -> None:
-        """Have the generator closed, and do not wait for it; its place will."""
+        """Have the generator closed, without waiting for that; its place waits on leaving."""
         self._stream.abandon()
 
     async def close(self) -> None:
         """Have the generator closed after its current step, and wait for its end.
 
         Raises:
-            WorkerDied: The generator went with its worker before it was closed.
+            WorkerDied: The worker died before the generator was closed.
             BaseException: Whatever the generator raised when it was closed.
 
         Cancellation: the generator is closed all the same.

@@ -84,7 +84,7 @@ class _ThreadLink:
 
 
 class Threads(StreamingPlace):
-    """Run each generator in a thread of its own: what `threads()` returns."""
+    """Place whose generators run in threads; `threads()` makes it."""
 
     async def _serve(self, stream: Stream) -> None:
         thread = _ThreadLink(stream)
@@ -98,15 +98,20 @@ class Threads(StreamingPlace):
 def threads(limit: int = 40, *, prefetch: int = 4, grace: float = 5.0) -> Threads:
     """Run generators in threads of this process: for those that wait for something.
 
-    A generator that blocks on files, sockets or databases holds up nobody there. One
-    that computes shares the interpreter with the loop: leave it on the loop, or use
-    `processes()`. From its first step to its `finally` a generator stays in one
-    thread (anyio's), in a copy of the context that asked for the first batch.
+        async with threads() as place:
+            lines = place.open(open, __file__)
+            async for batch in batches(1000, lines):
+                print(len(batch))
+
+    A generator that blocks on files, sockets or databases does not hold the loop from
+    there. One that computes shares the interpreter with the loop: leave it on the loop,
+    or use `processes()`. A generator stays in one thread (anyio's) from its first step to
+    its `finally`, in a copy of the context that asked for the first batch.
 
     Args:
         limit: The number of generators that run at the same time, at least 1; others
             wait for one to end.
-        prefetch: The number of batches of each that are made ahead, at most.
+        prefetch: The number of batches of each generator that are made ahead, at most.
         grace: How long, in seconds, to wait for a generator that was closed. A thread
             cannot be ended from outside: one whose step takes longer is left to
             itself, with a warning on the logger `cooperative_aio`.

@@ -49,7 +49,7 @@ __all__ = [
 
 
 class WorkerDied(RuntimeError):
-    """A worker has gone, and with it the generator that it ran."""
+    """A worker died, and the generator that it ran with it."""
 
 
 class SourceClosed(RuntimeError):
@@ -229,7 +229,7 @@ def unpack_order(data: bytes) -> tuple[int, float | None]:
 
 
 class FrameCutter:
-    """Cut what comes into frames.
+    """A buffer that cuts incoming bytes into frames.
 
     What comes is to be written into `room`; then `take` is told how much it was.
     """

@@ -32,7 +32,7 @@ __all__ = ["WorkerProgram", "run_interpreter", "run_process"]
 
 
 class WorkerProgram:
-    """Talk with the place, which has two sockets to this.
+    """The program of a worker process, which has two sockets to its place.
 
     Calls, orders and replies pass through one of them, in the main thread. A thread
     waits at the other for generators that are to be closed, so that it sleeps as long as

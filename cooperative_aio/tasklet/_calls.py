@@ -14,15 +14,24 @@ V = TypeVar("V")
 
 
 class WaitForCall(Watch, Generic[V]):
-    """Be a callable, and wait until it is called.
+    """A function to give away, and the condition that it has been called.
 
-    `args` and `kwargs` then are what it was called with. The tasklet runs before the
-    call returns, so it may set `return_value` for its caller. As in Kiwi; new here: a
-    call that comes before the tasklet first waits is kept for it, one that comes when
-    it no longer waits is ignored.
+        called = WaitForCall()
+        asyncio.get_running_loop().call_soon(called, "hello")
+
+        def wait():
+            yield called
+            return called.args
+
+        print(await run(wait()))  # ('hello',)
+
+    `args` and `kwargs` are then the arguments of the call. The tasklet runs before the
+    call returns, so it may set `return_value` for the caller. As in Kiwi. Here, a
+    call before the tasklet first waits is kept for it, and a call after it has ceased to
+    wait is ignored.
 
     Args:
-        return_value: What calling it returns.
+        return_value: The value that the call returns.
     """
 
     def __init__(self, return_value: V | None = None) -> None:

@@ -11,15 +11,14 @@ if TYPE_CHECKING:
 
 
 class WaitCondition:
-    """Be something that a tasklet can wait for.
+    """Base class of everything that a tasklet can wait for.
 
-    To write your own, say in `arm` how to notice what is waited for and in `disarm` how
-    to stop noticing, and call `tasklet.wait_condition_fired(self)` for each occurrence.
-    A tasklet that is suspended runs before that call returns; one that is running itself
-    gets the occurrence at its next wait, with the public attributes that the condition
-    had when it fired.
+    A condition of your own begins to watch in `arm`, stops in `disarm`, and calls
+    `tasklet.wait_condition_fired(self)` for each occurrence. A suspended tasklet runs
+    before that call returns. A running tasklet gets the occurrence at its next wait, with
+    the public attributes that the condition had when it fired.
 
-    As in Kiwi. New here: `deliver`, `once` and `coalesces`, and `yield from condition`,
+    As in Kiwi, with `deliver`, `once` and `coalesces` besides, and `yield from condition`,
     which tells a type checker what the event is.
     """
 
@@ -35,7 +34,7 @@ class WaitCondition:
         self.triggered = False
 
     def arm(self, tasklet: Tasklet[Any]) -> None:
-        """Begin to watch for what `tasklet` waits for; called by the tasklet.
+        """Begin to watch on behalf of `tasklet`, which calls this.
 
         Each call is followed by one of `disarm` before the next. An error raised here
         is raised at the tasklet's `yield`.
@@ -46,7 +45,7 @@ class WaitCondition:
         raise NotImplementedError(f"{type(self).__name__} must define arm(tasklet)")
 
     def disarm(self) -> None:
-        """Stop watching and let go of everything; called by the tasklet.
+        """Stop watching and release everything; the tasklet calls this.
 
         Raises:
             NotImplementedError: A subclass does not define it.
@@ -54,7 +53,7 @@ class WaitCondition:
         raise NotImplementedError(f"{type(self).__name__} must define disarm()")
 
     def deliver(self) -> object:
-        """Return what the `yield` gives for an occurrence, or raise what it raises."""
+        """Return the value of the `yield` for an occurrence, or raise its exception."""
         return self
 
     def __iter__(self) -> Generator[Any, Any, Self]:
@@ -63,14 +62,14 @@ class WaitCondition:
 
 
 class Watch(WaitCondition):
-    """Serve one tasklet at a time; what the conditions of this package build on."""
+    """Base of this package's conditions, which serve one tasklet at a time."""
 
     def __init__(self) -> None:
         super().__init__()
         self._tasklet: Tasklet[Any] | None = None
 
     def arm(self, tasklet: Tasklet[Any]) -> None:
-        """Begin to watch for what `tasklet` waits for; called by the tasklet.
+        """Begin to watch on behalf of `tasklet`, which calls this.
 
         Raises:
             RuntimeError: Another tasklet is waiting for this very object.

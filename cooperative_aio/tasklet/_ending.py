@@ -22,7 +22,7 @@ _handles = itertools.count(1)
 
 
 class Joinable(FaithfulFuture[R]):
-    """Be a future that only a generator completes, and know its joiners."""
+    """A future that only a generator completes, with its joiners."""
 
     STATE_RUNNING = State.RUNNING
     STATE_SUSPENDED = State.SUSPENDED
@@ -45,7 +45,7 @@ class Joinable(FaithfulFuture[R]):
         self._now = new
 
     async def join(self) -> R:
-        """Wait for the end; for what takes only coroutines, such as a TaskGroup.
+        """Wait for the end; for callers that take only coroutines, such as a TaskGroup.
 
         Returns:
             What the generator returned.
@@ -74,10 +74,10 @@ class Joinable(FaithfulFuture[R]):
     def add_join_callback(self, callback: Callable[..., object], *extra: object) -> int:
         """Have `callback(tasklet, return_value, *extra)` called when the tasklet ends.
 
-        It is called before the end goes anywhere else, with None for the value of one
-        that failed or was cancelled (`tasklet.exception()` tells). As in Kiwi; new here:
-        on a tasklet that has ended already the loop calls it soon, and one that raises
-        is reported to the loop and stops no other.
+        It is called before anything else learns of the end. The value is None if the
+        tasklet failed or was cancelled; `tasklet.exception()` tells. As in Kiwi. Here, the
+        loop calls it soon if the tasklet has ended already, and a callback that raises is
+        reported to the loop and stops no other.
 
         Returns:
             A handle for `remove_join_callback`.

@@ -41,11 +41,11 @@ def _time_of_thread() -> float:
 
 
 class WaitForIdle(Watch):
-    """Wait until the loop has had nothing else to do for a turn.
+    """The condition that the loop has had nothing else to do for a turn.
 
-    That is when it has gone to sleep: nothing was ready, and no timer due. Kept over
-    several rounds it happens again and again, about five hundred times a second on a
-    quiet loop. As in Kiwi, without GLib's priorities.
+    The loop was then about to sleep: nothing was ready, and no timer due. If it is yielded
+    again and again it happens about five hundred times a second on a quiet loop. As in
+    Kiwi, without GLib's priorities.
     """
 
     coalesces = True

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Inbox:
-    """Keep occurrences of conditions, and messages, in the order of their arrival."""
+    """Occurrences of conditions, and messages, in the order of their arrival."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count()

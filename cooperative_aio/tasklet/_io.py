@@ -35,13 +35,13 @@ _POLLOUT = 4  # of select, and of GLib, which Kiwi's callers have
 
 
 class WaitForIO(Watch):
-    """Wait until a descriptor is ready.
+    """The condition that a file descriptor is ready.
 
-    `condition` then is what it is ready for; before that it is None. It is told again
-    at every turn until the tasklet has read or written. The loop is given a duplicate of
-    the descriptor, so that several conditions, and readers of anybody else, get along; it
-    is closed when the wait ends.
-    As in Kiwi, without IOChannels and priorities. Needs a loop with `add_reader`.
+    `condition` is then what it is ready for; before that it is None. The condition happens
+    again at every turn until the tasklet has read or written. The loop watches a duplicate
+    of the descriptor, which is closed when the wait ends: so several conditions, and other
+    readers, can watch the same one.
+    As in Kiwi, without IOChannels and priorities. It needs a loop with `add_reader`.
 
     Args:
         filedes: A file descriptor, or an object with `fileno()`.

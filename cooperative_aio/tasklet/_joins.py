@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class _Completion(Watch):
-    """Wait for a future's completion, whoever owns it."""
+    """The condition that a future is done, whatever owns it."""
 
     once = True
 
@@ -51,17 +51,17 @@ class _Completion(Watch):
 
 
 class WaitForTasklet(_Completion, Generic[T]):
-    """Wait for another tasklet to end.
+    """The condition that another tasklet has ended.
 
-    `retval` then is what it returned; what it raised is raised at the `yield`. As in
-    Kiwi, where failures went nowhere. Losing interest does not stop the other tasklet.
+    `retval` is then its result; an exception of the other tasklet is raised at the `yield`.
+    (In Kiwi, failures are lost.) The other tasklet goes on if this condition is dropped.
 
     Args:
-        tasklet: The one to join; it may have ended already.
+        tasklet: The other tasklet; it may have ended already.
 
     Raises:
-        TypeError: It is no tasklet. One that waits for itself, or is of another loop, is a
-            RuntimeError at the `yield`.
+        TypeError: The argument is not a tasklet. A tasklet that waits for itself, or for
+            one of another loop, gets a RuntimeError at the `yield`.
     """
 
     def __init__(self, tasklet: Tasklet[T]) -> None:
@@ -88,18 +88,18 @@ class Event(Enum):
 
 
 class WaitForAwaitable(_Completion, Generic[T]):
-    """Wait for anything that `await` takes.
+    """The condition that an awaitable is done.
 
-    `retval` then is its result; what it raised is raised at the `yield`. A coroutine is
-    run as a task of its own, which is cancelled as soon as the tasklet no longer waits
-    for it; a future is left alone. New here.
+    `retval` is then its result; its exception is raised at the `yield`. A coroutine
+    runs as a task of its own, which is cancelled as soon as the tasklet no longer waits
+    for it; a future is left alone. Kiwi has nothing like it.
 
     Args:
         awaitable: A future, a coroutine, or anything with `__await__`.
 
     Raises:
-        TypeError: It is not awaitable. A future of another loop is a RuntimeError at the
-            `yield`.
+        TypeError: The argument is not awaitable. A future of another loop is a RuntimeError
+            at the `yield`.
     """
 
     def __init__(self, awaitable: Awaitable[T]) -> None:

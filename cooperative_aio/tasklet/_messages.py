@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Message:
-    """Carry a name and a value from one tasklet to another.
+    """A name and a value, for a tasklet.
 
-    As in Kiwi. Yield one with a `dest` to send it; `sender` is set on sending.
+    As in Kiwi. A tasklet sends it by yielding it with a `dest`; `sender` is set on sending.
 
     Args:
-        name: What the receiver declares in `WaitForMessages`.
+        name: The name that the receiver gives to `WaitForMessages`.
         dest: The tasklet to receive it.
         value: Anything.
         sender: The tasklet that sent it.
@@ -56,10 +56,10 @@ class Message:
 
 
 class WaitForMessages(WaitCondition):
-    """Wait for a message, and say what becomes of the others meanwhile.
+    """The condition that a message has come, and what happens to other messages meanwhile.
 
     The event is the `Message`, not the condition. Deferred messages are kept until a
-    later wait accepts them, discarded ones are dropped, and those not named at all are
+    later wait accepts them, discarded ones are dropped, and messages with other names are
     dropped with a warning. As in Kiwi.
 
     Args:

@@ -30,16 +30,15 @@ _PIDFD_GET_INFO = 3 << 30 | 64 << 16 | 0xFF << 8 | 11
 
 
 class WaitForProcess(Watch):
-    """Wait for a child process to end.
+    """The condition that a child process has ended.
 
-    `status` then is its wait status, as `os.waitpid` gives it, and `returncode` the exit
-    code, or minus the number of the signal that killed it. Both are None where whoever
-    started the process collected its status first and the system keeps no copy (Linux
-    does from 6.15 on).
+    `status` is then its wait status, as `os.waitpid` gives it, and `returncode` the exit
+    code, or minus the number of the signal that killed it. Both are None if other code
+    collected the status first and the system keeps no copy (Linux does from 6.15 on).
 
-    Any child of this process will do, whoever started it. The exit status stays where it
-    is: `subprocess` and asyncio get it as if nobody had looked, and somebody has to
-    collect it. (Kiwi collected it itself.)
+    Any child of this process will do, whichever library started it. The exit status is only
+    looked at: `subprocess` or asyncio still gets it, and some code has to collect it.
+    (Kiwi collected it itself.)
 
     Args:
         pid: The process identifier.

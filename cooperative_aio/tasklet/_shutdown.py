@@ -45,7 +45,7 @@ class Wards:
 
 
 class Keeper:
-    """Close the tasklets of one loop when `asyncio.run` shuts its generators down.
+    """What closes the tasklets of one loop when `asyncio.run` shuts its generators down.
 
     A loop closes the async generators that were begun on it, which is the one thing
     besides tasks that it does; so one is kept suspended while there are tasklets.

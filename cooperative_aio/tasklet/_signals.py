@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class WaitForSignal(Watch):
-    """Wait for a signal to be emitted.
+    """The condition that a signal was emitted.
 
     - `WaitForSignal(obj, name)` for any object with `connect(name, callback)` giving a
       handle and `disconnect(handle)`, as those of GObject;
@@ -22,13 +22,13 @@ class WaitForSignal(Watch):
     - `WaitForSignal(blinker_signal, sender=None)` for blinker's, None being any sender;
     - `WaitForSignal(signal.SIGUSR1)` for the operating system's, in the main thread.
 
-    `signal_args` then are the positional arguments after the object; of a blinker signal
+    `signal_args` are then the positional arguments after the object; of a blinker signal
     the sender; of a system signal its number. `signal_kwargs` are the keyword arguments,
-    and `object` is who emitted it. A handler of an object's signal returns whether it
-    stays connected. As in Kiwi, which had the first two.
+    and `object` is the one that emitted it. A handler of an object's signal returns whether
+    it stays connected. As in Kiwi, which has the first two.
 
     Args:
-        obj: What emits the signal, or the signal itself.
+        obj: The object that emits the signal, or the signal itself.
         signal: The signal's name, for objects and classes; a sender, for blinker.
         sender: Whose emissions count, for blinker.
 

@@ -16,7 +16,7 @@ P = ParamSpec("P")
 
 
 def run(gen: Generator[Any, Any, R]) -> Tasklet[R]:
-    """Run a generator as a tasklet: `Tasklet(gen)`.
+    """Run a generator as a tasklet; the same as `Tasklet(gen)`.
 
     Raises:
         TypeError: `gen` is not a generator.
@@ -30,8 +30,15 @@ def run(gen: Generator[Any, Any, R]) -> Tasklet[R]:
 def task(function: Callable[P, Generator[Any, Any, R]]) -> Callable[P, Tasklet[R]]:
     """Make a generator function start a tasklet when it is called.
 
-    As in Kiwi; new here: it works on methods too. The function itself may be anything:
-    what is said below happens when it is called.
+        @task
+        def blink():
+            yield WaitForTimeout(10)  # milliseconds
+            return "blinked"
+
+        print(await blink())
+
+    As in Kiwi; here it works on methods too. The errors below are raised when the
+    function is called.
 
     Raises:
         TypeError: The function does not return a generator.

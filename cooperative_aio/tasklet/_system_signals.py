@@ -18,7 +18,7 @@ _receivers: dict[signal.Signals, SystemSignal] = {}
 
 
 class SystemSignal:
-    """Be the handler of one signal while anybody waits for it."""
+    """The handler of one system signal, while any tasklet waits for it."""
 
     def __init__(self, number: signal.Signals) -> None:
         self._number = number

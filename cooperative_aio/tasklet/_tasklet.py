@@ -28,17 +28,25 @@ class _NoEvent(Enum):
 
 
 class Tasklet(Joinable[R]):
-    """Run a generator that waits for events, and be the future of what it returns.
+    """A generator that waits for events, and the future of its result.
 
-    The generator runs at once to its first wait. What it may yield: a `Message`, which is
-    sent, or one or several (a list or a tuple) of `WaitCondition`, `Tasklet`, generator
-    and awaitable; the first to happen resumes it. The event is the value of the `yield`
-    and also what `get_event()` returns: the condition; the `Message` for
-    `WaitForMessages`; a `WaitForTasklet` for a tasklet or generator; the result of an
-    awaitable yielded alone, the future that is done for one among several.
+        def receive():
+            message = yield WaitForMessages(accept="greeting")
+            return message.value
 
-    As in Kiwi. New here: it is a future, so it can be awaited and cancelled; it has one
-    copy of the context it was made in; what goes wrong in it reaches those who await it.
+        receiver = Tasklet(receive())
+        receiver.send_message(Message("greeting", value="hello"))
+        print(await receiver)
+
+    The generator runs at once to its first wait. It may yield a `Message`, which is sent;
+    or one or several (in a list or tuple) of `WaitCondition`, `Tasklet`, generator and
+    awaitable, of which the first to happen resumes it. The `yield` gives the event, as
+    does `get_event()`: the condition; for `WaitForMessages` the `Message`; for a tasklet
+    or generator a `WaitForTasklet`; for an awaitable that was yielded alone its result,
+    and for one of several the future that is done.
+
+    As in Kiwi. Here it is also a future, so it can be awaited and cancelled; it runs in one
+    copy of the context in which it was made; and `await` raises whatever goes wrong in it.
 
     Args:
         gen: The generator; None for a subclass that defines `run()`.
@@ -49,8 +57,8 @@ class Tasklet(Joinable[R]):
         RuntimeError: No loop is running.
 
     Cancellation:
-        Awaiting it and being cancelled cancels it, as with `asyncio.Task`; use
-        `asyncio.shield` or `WaitForTasklet` to leave it alone.
+        Cancelling a coroutine that awaits it cancels the tasklet, as with `asyncio.Task`;
+        use `asyncio.shield` or `WaitForTasklet` to leave it alone.
     """
 
     def __init__(
@@ -81,7 +89,7 @@ class Tasklet(Joinable[R]):
             self._begin()
 
     def run(self) -> Generator[Any, Any, R]:
-        """Be the generator; to be defined by a subclass that is given none.
+        """Return the generator; for subclasses, which are made without one.
 
         Raises:
             NotImplementedError: It is not defined.
@@ -107,7 +115,7 @@ class Tasklet(Joinable[R]):
 
     @property
     def wait_list(self) -> list[WaitCondition]:
-        """The conditions it waits for."""
+        """The conditions that the tasklet waits for."""
         return self._round.conditions
 
     @property
@@ -120,12 +128,12 @@ class Tasklet(Joinable[R]):
         return self._actions
 
     def send_message(self, message: Message) -> None:
-        """Send it a message from outside of tasklets; inside, yield the message.
+        """Send the tasklet a message from other code; a tasklet yields the message.
 
         The tasklet runs before this returns, if it waits for the message.
 
         Raises:
-            TypeError: It is not a Message.
+            TypeError: The argument is not a Message.
             RuntimeError: The call comes from another thread than the loop's.
         """
         if not isinstance(message, Message):
@@ -183,14 +191,17 @@ class Tasklet(Joinable[R]):
     def cancel(self, msg: Any = None) -> bool:
         """Throw CancelledError into the generator at its `yield`, soon.
 
-        As `asyncio.Task.cancel`: the generator may clean up, also by waiting again, and
-        cancelling again throws again. What it waits for is disarmed when it ends, or
-        yields something else; a coroutine or generator that it yielded is cancelled, a
-        future or tasklet that somebody else made is left alone. Of the messages of several
-        cancellations that are thrown as one, the first counts if it waits, else the last.
+        As with `asyncio.Task.cancel`, the generator may clean up, also by waiting again,
+        and cancelling again throws again. Its conditions are disarmed when it ends or
+        yields something else. A coroutine or generator that it has yielded is cancelled; a
+        future or tasklet that it did not make is left alone. If several cancellations are
+        thrown as one, the first message counts if the tasklet waits, else the last.
+
+        Args:
+            msg: The argument of the CancelledError.
 
         Returns:
-            False if it has ended already.
+            False if the tasklet has ended already, else True.
         """
         if self.done():
             return False

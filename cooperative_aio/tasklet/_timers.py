@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class WaitForTimeout(Watch):
-    """Wait for a number of milliseconds.
+    """The condition that a number of milliseconds has passed.
 
-    Yielded again and again it is periodic: it keeps to the grid of the instant it was
-    armed, and periods that were missed are skipped. As in Kiwi, which drifts and takes
-    a GLib priority.
+    If it is yielded again and again it is periodic: it keeps to the grid of the instant at
+    which it was armed, and skips periods that were missed. In Kiwi, it drifts and takes a
+    GLib priority.
 
     Args:
         timeout: How long to wait, in milliseconds.

@@ -40,8 +40,14 @@ class ManualCall:
 class ManualScheduler:
     """A scheduler for a Cooperator whose ticks happen when the test says so.
 
-    Give it as `Cooperator(scheduler=ManualScheduler())`, with `one_step` as the
-    `termination_predicate_factory` if a tick is to be a single step.
+        scheduler = ManualScheduler()
+        cooperator = Cooperator(one_step, scheduler)
+        task = cooperator.cooperate(iter("abc"))
+        scheduler.pump(2)
+        print(task.steps)  # 2
+        cooperator.stop()
+
+    With `one_step`, a tick is a single step; see also `steps_per_tick`.
     """
 
     def __init__(self) -> None:
@@ -51,7 +57,7 @@ class ManualScheduler:
         return f"<{type(self).__name__} {len(self._pending)} pending>"
 
     def __call__(self, callback: Callable[[], object], /) -> ManualCall:
-        """Schedule a call: what a Cooperator does with its scheduler.
+        """Schedule a call, as a Cooperator does with its scheduler.
 
         Raises:
             TypeError: The callback is not callable.

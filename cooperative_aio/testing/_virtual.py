@@ -51,7 +51,7 @@ _WORKERS = ("asyncio_", "ThreadPoolExecutor-")  # how idle executor threads are 
 
 
 class Deadlock(RuntimeError):
-    """Say that on a virtual loop nothing can ever happen again, and who waits for it."""
+    """Nothing can ever happen again on a virtual loop; the text says what waits for it."""
 
 
 class _Timer(asyncio.TimerHandle):
@@ -183,15 +183,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop on which waiting costs nothing: time jumps from timer to timer.
 
     `asyncio.sleep`, `asyncio.timeout`, `call_later`, LoopingCall and the Cooperator run on
-    it unchanged, in the order and at the instants that they would have on a loop of
-    infinite speed; see this module's rules. Make it as any loop, for example with
-    `asyncio.Runner(loop_factory=VirtualLoop)`, or decorate a test with `virtual_time`.
+    it unchanged, in the order and at the instants of a loop of infinite speed. Make it like
+    any loop, for example with `asyncio.Runner(loop_factory=VirtualLoop)`, or decorate a
+    test with `virtual_time`.
 
     Args:
         start: The time to begin with, in seconds.
-        turn: What a turn of the loop costs that does not jump, in seconds of virtual time.
-        patience: How many seconds of real time a jump waits at most for sockets, pipes and
-            threads, and a `Deadlock` for threads. 0 is for tests without any of these.
+        turn: How long a turn of the loop without a jump takes, in seconds of virtual time.
+        patience: How many seconds of real time to wait at most for sockets, pipes and
+            threads before a jump, and for threads before a `Deadlock`. Use 0 for tests
+            without any of these.
 
     Raises:
         TypeError: A value is not a number.
@@ -213,19 +214,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._timeline.own = len(self._timeline.get_map())
 
     def time(self) -> float:
-        """Give the virtual time, in seconds."""
+        """Return the virtual time, in seconds."""
         return self._timeline.now
 
     def perf_counter(self) -> float:
-        """Give the virtual time, in seconds, to whoever measures how long work takes."""
+        """Return the virtual time, in seconds: a clock for a Cooperator, say."""
         return self._timeline.read()
 
     def spend(self, seconds: float) -> None:
-        """Say that the work being done takes time.
+        """Let the current work take time.
 
         Args:
-            seconds: How long it takes, in seconds, at least 0; time moves by that much at
-                once.
+            seconds: How long it takes, in seconds, at least 0. Time moves at once.
 
         Raises:
             TypeError: Seconds is not a number.
@@ -326,7 +326,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def spend(seconds: float) -> None:
-    """Say that the step being made takes time on the running VirtualLoop.
+    """Let the current step take time on the running VirtualLoop.
 
     Args:
         seconds: How long it takes, in seconds, at least 0.
@@ -351,17 +351,23 @@ def virtual_time(
 def virtual_time(function: Callable[..., Any] | None = None, /, **options: float) -> Any:
     """Make a coroutine function an ordinary one that runs to its end in virtual time.
 
-    For tests: what it returns is a synchronous function, which every runner and plugin
-    takes as it is. Each call has a fresh loop. Fixtures that are asynchronous themselves
-    live on another loop and do not fit.
+        @virtual_time
+        async def test_an_hour_passes_at_once():
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            await asyncio.sleep(3600)
+            assert loop.time() - began >= 3600
+
+    The result is a synchronous function, which every test runner takes as it is. Each call
+    has a fresh loop. Asynchronous fixtures live on another loop and cannot be used.
 
     Args:
         function: The coroutine function.
-        **options: What VirtualLoop takes; all of it is in seconds.
+        **options: Arguments of VirtualLoop; all of them are in seconds.
 
     Raises:
-        TypeError: As for VirtualLoop, when the function is called.
-        ValueError: As for VirtualLoop, when the function is called.
+        TypeError: An option is not a number; raised when the function is called.
+        ValueError: An option is out of range; raised when the function is called.
     """
     if function is None:
         return functools.partial(_in_virtual_time, options)

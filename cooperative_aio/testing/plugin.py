@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def coop_clock() -> Clock:
-    """Give a Clock at 0 seconds, which moves when the test advances it."""
+    """Return a Clock at 0 seconds, which moves when the test advances it."""
     from cooperative_aio import Clock  # noqa: PLC0415
 
     return Clock()
@@ -28,7 +28,7 @@ def coop_clock() -> Clock:
 
 @pytest.fixture
 def coop_scheduler() -> ManualScheduler:
-    """Give the ManualScheduler that pumps `coop_manual_cooperator`."""
+    """Return the ManualScheduler that pumps `coop_manual_cooperator`."""
     from cooperative_aio.testing import ManualScheduler  # noqa: PLC0415
 
     return ManualScheduler()
@@ -36,7 +36,7 @@ def coop_scheduler() -> ManualScheduler:
 
 @pytest.fixture
 def coop_manual_cooperator(coop_scheduler: ManualScheduler) -> Cooperator:
-    """Give a Cooperator that makes one step for each `coop_scheduler.pump()`."""
+    """Return a Cooperator that takes one step for each `coop_scheduler.pump()`."""
     from cooperative_aio import Cooperator  # noqa: PLC0415
     from cooperative_aio.testing import one_step  # noqa: PLC0415
 
@@ -45,9 +45,9 @@ def coop_manual_cooperator(coop_scheduler: ManualScheduler) -> Cooperator:
 
 @pytest.fixture
 def coop_virtual_loop(request: pytest.FixtureRequest) -> Iterator[VirtualLoop]:
-    """Give an event loop on virtual time to a test that is not asynchronous itself.
+    """Return an event loop on virtual time, for a test that is not asynchronous.
 
-    At the end its tasks are cancelled and it is closed, as `asyncio.run` does.
+    At the end its tasks are cancelled and it is closed, as by `asyncio.run`.
     """
     import asyncio  # noqa: PLC0415
 
