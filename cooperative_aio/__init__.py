@@ -35,6 +35,7 @@ The modules, each of which imports only from those above it:
 `_statistics`      `Statistics`: what a Cooperator has done, in numbers
 `_cooperator`      `Cooperator`, and the loop's own one
 `_checkpoint`      `checkpoint`: the same courtesy for ordinary coroutines
+`_draining`        sources of batches, in place of iterables
 `_accumulate`      `ValueBucket`, `accumulate`, `batch_accumulate`
 `_batches`         `batches`: the same, streamed
 `_clock`           `Clock`: time that a test moves

@@ -9,11 +9,12 @@ from contextvars import Context
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from cooperative_aio._accumulate import BatchSource, check_batch_size, collect, is_source
+from cooperative_aio._accumulate import check_batch_size, collect
 from cooperative_aio._checks import check_finite
 from cooperative_aio._cooperator import Cooperator
+from cooperative_aio._draining import BatchSource, Draining, is_source
 from cooperative_aio._futures import wake
-from cooperative_aio._sinks import Ahead
+from cooperative_aio._sinks import Ahead, Keeper
 from cooperative_aio._task import CooperativeTask, job_of
 
 __all__ = ["Batches", "batches"]
@@ -29,9 +30,9 @@ class _Stream:
         self._wanted: asyncio.Future[None] | None = None  # the consumer waits on it
         self.is_intact: bool = True  # its consumer was not cancelled before its end
 
-    def begin(self, task: CooperativeTask[Any]) -> None:
-        """Have `task` make the batches."""
-        self._job = job_of(task)
+    def begin(self, task: CooperativeTask[Any], draining: Draining | None) -> None:
+        """Have `task` make the batches, or `draining` if they come from a source."""
+        self._keeper: Keeper = draining or job_of(task)
         self.task: CooperativeTask[Any] = task
         self._loop = task.get_loop()
         self._began = self._loop.time()  # the batch that is being made
@@ -44,7 +45,7 @@ class _Stream:
         batch, self.sink.offered = self.sink.offered, None
         if batch is not None:
             self._began = self._loop.time()
-            self._job.hold(held=False)
+            self._keeper.hold(held=False)
         return batch
 
     async def wait(self, max_seconds: float | None) -> None:
@@ -58,7 +59,9 @@ class _Stream:
             wake(self._wanted)
         timer: asyncio.TimerHandle | None = None
         if max_seconds is not None:
-            timer = self._loop.call_at(self._began + max_seconds, self.sink.fall_due, self._job)
+            timer = self._loop.call_at(
+                self._began + max_seconds, self.sink.fall_due, self._keeper
+            )
         try:
             await self._wanted
         except asyncio.CancelledError as error:
@@ -265,11 +268,12 @@ def batches(
 
     def start(iterable: Iterable[T | None] | BatchSource[T]) -> _Stream:
         stream = _Stream(max_batch_size)
+        draining = None
+        if is_source(iterable):
+            draining = Draining(iterable, max_batch_size, max_seconds, stream.sink)
+        values: Any = draining or iterable
         stream.begin(
-            collect(
-                *(iterable, cooperator, max_batch_size, stream.sink, options),
-                max_seconds=max_seconds,
-            )
+            collect(values, cooperator, max_batch_size, stream.sink, options), draining
         )
         return stream
 
