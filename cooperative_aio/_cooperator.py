@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import math
 import time
+from asyncio import get_running_loop
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
 from contextvars import Context
 from types import TracebackType
@@ -514,8 +515,13 @@ def cooperate(
     Cancellation: cancelling a coroutine that awaits the task cancels the task; see
     `CooperativeTask.cancel`.
     """
-    loop = running_loop(_find_one)
-    return _own_of(loop)._start(
+    try:
+        loop = get_running_loop()
+        cooperator: Cooperator = loop._cooperative_aio.own[Cooperator]  # type: ignore[attr-defined]
+    except (AttributeError, KeyError, RuntimeError):
+        loop = running_loop(_find_one)
+        cooperator = _own_of(loop)
+    return cooperator._start(
         iterator, name=name, weight=weight, context=context, group=group, running=loop
     )
 

@@ -107,11 +107,9 @@ class Engine:
     def check_running(self, running: asyncio.AbstractEventLoop | None) -> None:
         """Refuse calls where another loop runs, or none while its own runs elsewhere."""
         state = self._state
-        if state is None:
+        if state is None or state.ref() is running:
             return
         loop = state.loop
-        if running is loop:
-            return
         if loop.is_closed():
             self.changes.make(self.lose_tasks)
             return

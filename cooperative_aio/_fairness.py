@@ -107,12 +107,10 @@ class FairQueue(Queue[S]):
         moves = changes.moves
         long = min(server.notable, NOTEWORTHY)
         edge = self.mean() + GRAIN
-        began = now = later = self.now
-        until = self._until()
+        began = booked = now = later = self.now
+        until = self._until() if self.ahead else self.deadline
         seat: Any = None
-        value: Any = None
         raised: BaseException | None = None
-        is_plain = True  # the value of the last step
         self._most, self._left = most, repeat(1, most)
         self.is_served = True
         try:
@@ -130,47 +128,75 @@ class FairQueue(Queue[S]):
                 seconds = later - now
                 seat.virtual = virtual = seat.virtual + seconds * seat.pace
                 if type(value) is not seat.plain:
-                    is_plain = False
-                    break
-                if seat.keep is not None:
+                    self.sum += later - booked
+                    booked = later
+                    self._deal_with(seat, value, raised)
+                    value = raised = None
+                elif seat.keep is not None:
                     seat.keep(value)
                 if virtual > edge or not 0.0 <= seconds <= long or later >= until or moves:
                     break
                 now = later
         finally:
-            changes.current = None
-            seconds = later - now
-            try:
-                self._book(server, seat, began, later, seconds)
-                self.is_served = False
-                self._finish(server, seat, value, raised, is_plain=is_plain)
-                if seat is not None and seconds > server.notable:
-                    server.note_step(seat, seconds)
-            finally:
-                seat = value = raised = None
+            changes.current = value = raised = None
+            self._book(server, seat, began, booked, now, later)
+            if moves:
+                changes.settle()
+            if seat is not None:
+                self.put_back(seat)
+                if later - now > server.notable:
+                    server.note_step(seat, later - now)
+
+    def _deal_with(self, seat: S, value: Any, raised: BaseException | None) -> None:
+        """Have a seat deal with what its step has brought: it may leave, but none may join."""
+        self.is_between = True
+        try:
+            if raised is not None:
+                seat.raised(raised)
+            else:
+                seat.settle(value)
+        finally:
+            self.is_between = False
+            del seat, value, raised
 
     def _until(self) -> float:
-        """Return when to look at the heap again: at the deadline, if nobody is ahead."""
-        if not self.ahead:
-            return self.deadline
+        """Return when to look again for those who are ahead."""
         gap = self.ahead[0][0] - GRAIN - self.mean()
         return min(self.deadline, self.now + gap * self._units / UNIT)
 
     def _book(
-        self, server: Server, seat: S | None, began: float, now: float, last: float
+        self,
+        server: Server,
+        seat: S | None,
+        began: float,
+        booked: float,
+        before: float,
+        now: float,
     ) -> None:
-        """Do the books of the turns that were given, and take the last seat out of the ring."""
+        """Do the books of the turns that were given, and take the last seat out of the ring.
+
+        Args:
+            server: On whose behalf they were given.
+            seat: Which has had the last one, if any has.
+            began: When the first one began.
+            booked: Until when the time has been added to the sum.
+            before: When the last one began.
+            now: When it was over.
+        """
         turns = self._turns_given()
         self._left = None
+        self.is_served = False
         if seat is None and turns:
             turns -= 1  # it was not given
-        if seat is not None and last < 0:  # the clock was set back
-            seat.virtual -= last * seat.pace
-            self.deadline += last
-            began += last
+        seconds = now - before
+        if seconds < 0 and seat is not None:  # the clock was set back
+            seat.virtual -= seconds * seat.pace
+            self.deadline += seconds
+            began += seconds
+            booked += seconds
         self.now = now
         self.still = self.still + turns if now == began else 0
-        self.sum += now - began
+        self.sum += now - booked
         self._count_steps(turns)
         server.steps += turns
         ring = self.ring
@@ -179,8 +205,8 @@ class FairQueue(Queue[S]):
             return
         ring.rotate(1 - turns)
         ring.popleft()
-        if last > NOTEWORTHY:
-            self._note_longest(seat, last)
+        if seconds > NOTEWORTHY:
+            self._note_longest(seat, seconds)
 
     def _turns_given(self) -> int:
         """Return how many turns have begun in the round that is going on."""
@@ -198,14 +224,15 @@ class FairQueue(Queue[S]):
     def steps_of(self, seat: S) -> int:
         """Return how many steps a seat has taken, with the one that is going on."""
         turns = self._turns_given()
-        if not turns or seat not in self.ring:
+        if not turns:
             return seat.steps
-        return seat.steps + -(-(turns - self.ring.index(seat)) // len(self.ring))
-
-    def steps_of_current(self, seat: S) -> int:
-        """Return the same of the seat whose step is going on, without looking for it."""
-        turns = self._turns_given()
-        return seat.steps + -(-turns // len(self.ring)) if turns else seat.steps
+        ring = self.ring
+        position = (turns - 1) % len(ring)
+        if ring[position] is not seat:  # it is not the one whose step is going on
+            if seat not in ring:
+                return seat.steps
+            position = ring.index(seat)
+        return seat.steps + -(-(turns - position) // len(ring))
 
     def _note_longest(self, seat: S, seconds: float) -> None:
         if not self.longest or seconds > self.longest[0][1]:
@@ -220,30 +247,6 @@ class FairQueue(Queue[S]):
             seat.virtual -= less * seat.pace
             if seat.ready:
                 seat.queue.sum -= less
-
-    def _finish(
-        self,
-        server: Server,
-        seat: S | None,
-        value: Any,
-        raised: BaseException | None,
-        *,
-        is_plain: bool,
-        in_hand: bool = True,
-    ) -> None:
-        """Deal with what the last turn has brought, and give the seat its place."""
-        try:
-            if seat is not None and not is_plain:
-                if raised is not None:
-                    seat.raised(raised)
-                else:
-                    seat.settle(value)
-        finally:
-            del value, raised
-            if server.changes.moves:
-                server.changes.settle()
-            if seat is not None and in_hand:
-                self.put_back(seat)
 
     def give_turn(self, server: Server, seat: S, *, in_hand: bool) -> None:
         """Give one turn of one step to a seat that does not stand in the ring.
@@ -270,18 +273,19 @@ class FairQueue(Queue[S]):
         self.is_served = was_served
         if seconds > 0:
             self.charge(seat, seconds)
-        is_plain = type(value) is seat.plain
-        if is_plain and seat.keep is not None:
-            seat.keep(value)
         if seconds > NOTEWORTHY:
             self.longest = seat.charged(seconds)
         try:
-            if in_hand and is_plain and not changes.moves:
-                self.put(seat)
-            else:
-                self._finish(server, seat, value, raised, is_plain=is_plain, in_hand=in_hand)
+            if type(value) is not seat.plain:
+                self._deal_with(seat, value, raised)
+            elif seat.keep is not None:
+                seat.keep(value)
         finally:
             del value, raised
+            if changes.moves:
+                changes.settle()
+            if in_hand:
+                self.put_back(seat)
         if seconds > server.notable:
             server.note_step(seat, seconds)
 
@@ -325,6 +329,7 @@ class Group(Seat, FairQueue[Any]):
         weighted: Where it is remembered, once it has a weight of its own.
     """
 
+    is_seat = True
     queue: FairQueue[Any]
     face: Final = None  # it is no task
     keep = None

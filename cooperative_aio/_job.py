@@ -32,6 +32,7 @@ from cooperative_aio._iterators import can_receive, describe, is_generator, stri
 from cooperative_aio._seats import Seat
 from cooperative_aio._sinks import Sink
 from cooperative_aio._states import TRANSITIONS, State
+from cooperative_aio._stepped import Unmatched
 from cooperative_aio._stepping import Chunks
 from cooperative_aio._waiting import Waiting
 
@@ -39,9 +40,19 @@ __all__ = ["Job"]
 
 
 class Job(Waiting):
-    """A task's inner life: one iterator, stepped beside others."""
+    """A task's inner life: one iterator, stepped beside others.
 
-    __slots__ = ("asked", "held", "how", "weight")
+    Args:
+        home: What steps it.
+        iterator: What is stepped.
+        queue: Where it competes.
+        context: Where its steps run.
+        weight: Its part of the time.
+        chunks: How to take several steps at a turn, if it does.
+        sink: What takes its values, if anything does.
+    """
+
+    __slots__ = ("asked", "held", "how", "was_slow", "weight")
 
     def __init__(
         self,
@@ -53,15 +64,29 @@ class Job(Waiting):
         chunks: Chunks | None = None,
         sink: Sink | None = None,
     ) -> None:
-        super().__init__(home, iterator, queue, context, weight, chunks, sink)
+        self.sit(queue, weight)
+        self.home = home
+        self.iterator = iterator
+        self.context = context
+        self.run = context.run
+        self.next = iterator.__next__
+        self.resuming = False
+        self.plain = home.usual  # the last class seen that is not awaitable
+        self.keep: Callable[[Any], object] | None = None
         self.weight: float = weight
         self.state = State.READY
         self.how: type[SchedulerError] | None = None  # it ended
         self.asked: Asked = NOTHING
         self.held: bool = False  # its sink wants no more for now
+        self.was_slow: bool = False  # a slow step was logged
         self.waiter = None
-        self.owned = False
-        self.since = -1
+        self.chunks = chunks
+        self.sink = sink
+        if chunks is not None:
+            self.bursts = True
+            self.alone = chunks.per_turn == 1
+        if sink is not None:
+            self.expect(self.plain if sink.keep is not None else Unmatched)
 
     @property
     def group(self) -> Group | None:
@@ -82,16 +107,12 @@ class Job(Waiting):
 
     # Ready or not
 
-    def _update(self) -> None:
-        """Let the readiness follow from the state."""
-        wanted = self.state is State.READY and not self.held
-        if wanted is not self.wanted:
-            self.home.update(self, wanted=wanted)
-
     def _move(self, event: str) -> None:
         """Let the state follow from what has happened: the only place where it changes."""
-        self.state = TRANSITIONS[self.state][event]
-        self._update()
+        self.state = state = TRANSITIONS[self.state][event]
+        wanted = state is State.READY and not self.held
+        if wanted is not self.wanted:
+            self.home.update(self, wanted=wanted)
 
     def pause(self) -> None:
         """Take back the readiness until `resume()`."""
@@ -119,8 +140,9 @@ class Job(Waiting):
 
     def _hold(self, held: bool) -> None:  # noqa: FBT001
         self.held = held
-        if self.how is None:
-            self._update()
+        wanted = self.state is State.READY and not held
+        if wanted is not self.wanted:
+            self.home.update(self, wanted=wanted)
 
     def set_weight(self, weight: float) -> None:
         """Count with another weight from now on."""

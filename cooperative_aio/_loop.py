@@ -33,7 +33,6 @@ class LoopState:
     __slots__ = (
         "__weakref__",
         "_guard",
-        "_loop",
         "changes",
         "clock",
         "context",
@@ -45,12 +44,13 @@ class LoopState:
         "on_shutdown",
         "own",
         "pacer",
+        "ref",
         "sharings",
         "waiters",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = weakref.ref(loop)
+        self.ref: weakref.ref[asyncio.AbstractEventLoop] = weakref.ref(loop)
         self._guard: AsyncGenerator[None, None] | None = None
         self.clock: Callable[[], float] = getattr(loop, "perf_counter", time.perf_counter)
         self.deadline: float = -math.inf  # until when code at a checkpoint may run on
@@ -72,7 +72,7 @@ class LoopState:
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop that this belongs to, and is owned by."""
-        loop = self._loop()
+        loop = self.ref()
         assert loop is not None  # noqa: S101 (whoever asks has a future of that loop)
         return loop
 

@@ -94,7 +94,7 @@ class Roster(Engine):
     def _note_birth(self, job: Job, maker: Any) -> None:
         """Note the first task that is made in a step: it may owe what its maker owes."""
         born = self._born
-        steps = maker.queue.steps_of_current(maker)
+        steps = maker.queue.steps_of(maker)
         if born is None or born[0] is not maker or born[1] != steps:
             self._born = (maker, steps, job)
 
@@ -136,7 +136,7 @@ class Roster(Engine):
         Returns:
             Whether no other task steps its iterator.
         """
-        state = self.loop_state
+        state = self._state or self.loop_state
         was_last = state.sharings.remove(job.iterator)
         for observer in state.observers:
             observer.task_ended(job.face, failure)
@@ -145,7 +145,7 @@ class Roster(Engine):
         born = self._born
         if born is not None and born[0] is job:
             self._born = None
-            if born[1] >= job.steps - 1:
+            if born[1] >= job.queue.steps_of(job) - 1:
                 born[2].inherit(job)
         if not self.jobs:
             self._leave_loop()

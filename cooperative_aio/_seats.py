@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 __all__ = ["GRAIN", "LONG", "UNIT", "Queue", "Seat"]
 
@@ -110,10 +110,10 @@ class Seat:
         queue = self.queue
         if self.wanted is self.ready:
             return None
-        if queue.is_served:
+        if queue.is_served and (self.wanted or not queue.is_between):
             return self
         (queue.join if self.wanted else queue.leave)(self)
-        return queue.follow()
+        return queue.follow() if queue.is_seat else None
 
     def charged(self, seconds: float) -> tuple[tuple[Seat, float], ...]:
         """Return to whom a turn of so many seconds was charged, and how much of it."""
@@ -141,6 +141,8 @@ class Queue(Generic[S]):
     A seat whose turn it is goes on competing (it weighs in the mean) until it `leave`s.
     """
 
+    is_seat: ClassVar[bool] = False  # it is a seat itself, in another queue
+
     def __init__(self) -> None:
         self.begin()
 
@@ -151,6 +153,7 @@ class Queue(Generic[S]):
         self.count: int = 0  # of the seats that compete
         self.sum: float = 0.0  # of weight * virtual time over these
         self.is_served: bool = False  # the ring is being gone round
+        self.is_between: bool = False  # but the books are right, and no step is going on
         self._units = 0  # the sum of the weights
         self._arrivals = 0  # ties in the heap go by age
         self._stale = 0
@@ -164,7 +167,8 @@ class Queue(Generic[S]):
 
     def join(self, seat: S) -> None:
         """Let `seat` compete from now on."""
-        least = self.mean() - seat.behind
+        mean = self.sum * UNIT / self._units if self.count else self._last
+        least = mean - seat.behind
         if seat.virtual < least:
             seat.credit += least - seat.virtual
             seat.virtual = least
@@ -181,7 +185,7 @@ class Queue(Generic[S]):
 
     def leave(self, seat: S) -> None:
         """Take `seat` out of the competition; it keeps its virtual time."""
-        self._last = self.mean()
+        self._last = self.sum * UNIT / self._units
         seat.ready = seat.wanted = seat.single = False
         self.count -= 1
         if self.count:
@@ -192,7 +196,7 @@ class Queue(Generic[S]):
             self.sum = 0.0
         self._stale += 1
         limit = 16 + len(self.ring) // 2 + len(self.ahead) // 2 if self.count else 0
-        if self._stale > limit:
+        if self._stale > limit and not self.is_served:
             self._drop_stale()
 
     def _drop_stale(self) -> None:

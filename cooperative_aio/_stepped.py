@@ -29,17 +29,7 @@ class Once:
 
 
 class Stepped(Seat):
-    """A seat whose turns are steps of an iterator.
-
-    Args:
-        home: What steps it.
-        iterator: What is stepped.
-        queue: Where it competes.
-        context: Where its steps run.
-        weight: Its part of the time.
-        chunks: How to take several steps at a turn, if it does.
-        sink: What takes its values, if anything does.
-    """
+    """A seat whose turns are steps of an iterator."""
 
     __slots__ = (
         "chunks",
@@ -52,42 +42,19 @@ class Stepped(Seat):
         "resuming",
         "sink",
         "state",
-        "was_slow",
     )
 
     queue: FairQueue[Any]
+    home: Engine  # what steps it
+    iterator: Iterator[Any]
+    context: Context  # where its steps run
+    resuming: bool  # `next` is not the iterator's
+    chunks: Chunks | None  # how to take several steps at a turn, if it does
+    sink: Sink | None  # what takes its values, if anything does
     face: Any  # the CooperativeTask, until the end
+    given_name: str | None
     number: int
     state: State
-
-    def __init__(
-        self,
-        home: Engine,
-        iterator: Iterator[Any],
-        queue: FairQueue[Any],
-        context: Context,
-        weight: float,
-        chunks: Chunks | None = None,
-        sink: Sink | None = None,
-    ) -> None:
-        self.sit(queue, weight)
-        self.home: Engine = home
-        self.iterator: Iterator[Any] = iterator
-        self.context: Context = context
-        self.run = context.run
-        self.next = iterator.__next__
-        self.resuming: bool = False  # `next` is not the iterator's
-        self.plain = home.usual  # the last class seen that is not awaitable
-        self.keep: Callable[[Any], object] | None = None
-        self.chunks: Chunks | None = chunks
-        self.sink: Sink | None = sink
-        self.was_slow: bool = False  # a slow step was logged
-        self.given_name: str | None = None
-        if chunks is not None:
-            self.bursts = True
-            self.alone = chunks.per_turn == 1
-        if sink is not None:
-            self._expect(self.plain if sink.keep is not None else Unmatched)
 
     def __repr__(self) -> str:
         return (
@@ -175,10 +142,10 @@ class Stepped(Seat):
         elif self.sink is None:
             self.home.usual = kind  # others are likely to yield the same
         if self.plain is not Unmatched:
-            self._expect(kind)
+            self.expect(kind)
         return False
 
-    def _expect(self, kind: type) -> None:
+    def expect(self, kind: type) -> None:
         """Take values of that class without a look at each; None is not kept."""
         self.plain = kind
         if self.sink is not None:
@@ -187,7 +154,7 @@ class Stepped(Seat):
     def expect_none(self) -> None:
         """Take None for what is yielded from now on, unless another class is known to be."""
         if self.plain is Once or (self.steps == 1 and self.plain is not Unmatched):
-            self._expect(NoneType)
+            self.expect(NoneType)
             if self.sink is None:
                 self.home.usual = NoneType
 
