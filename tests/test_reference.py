@@ -36,7 +36,7 @@ OPTION = re.compile(r"^   :([\w-]+): ?(.*)$", re.MULTILINE)
 ENTRY = re.compile(r"^    \*{0,2}(\w[\w., ]*): +(.*(?:\n        .*)*)", re.MULTILINE)
 
 NO_TIMES = {"weight", "share"}  # the floats that are no seconds
-SECONDS = re.compile(r"\b(milli)?seconds?\b|^As for `", re.IGNORECASE)
+SECONDS = re.compile(r"\b(milli)?seconds?\b", re.IGNORECASE)
 AWAITED = re.compile(r"\b(Awaitable|Batches|CooperativeTask|Future|Results|Tasklet)\b")
 
 
@@ -239,9 +239,7 @@ def raised_in(function):
     except (OSError, TypeError):  # what a dataclass has made, or nothing
         return
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            yield ast.unparse(node.exc.func)
-        elif isinstance(node, ast.Call):
+        if isinstance(node, ast.Call):
             yield from RAISED_BY.get(ast.unparse(node.func).rpartition(".")[2], ())
 
 
