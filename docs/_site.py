@@ -69,6 +69,8 @@ def load_summaries(app: Sphinx, page: str, *_: object) -> None:
 
 # Pages
 
+LINKED = (addnodes.desc, addnodes.pending_xref, nodes.reference, nodes.title)
+
 
 class LinkNames(SphinxPostTransform):
     """Make references of names in code that are in the reference."""
@@ -85,7 +87,7 @@ class LinkNames(SphinxPostTransform):
         modules = (f"{PACKAGE}.{ABOUT.get(last, last)}", PACKAGE)
         for node in tuple(self.document.findall(nodes.literal)):
             match = NAME.fullmatch(node.astext())
-            if match and not is_inside(node, nodes.reference, nodes.title, addnodes.desc):
+            if match and not is_inside(node, *LINKED):
                 for name in (*(f"{module}.{match[1]}" for module in modules), match[1]):
                     if name in known:
                         link = addnodes.pending_xref("", refdomain="py", reftype="obj")
