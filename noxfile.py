@@ -23,6 +23,8 @@ NARROW = [
 # As many processes as there are cores; a test's traceback is not worth a crash of pytest's own.
 PARALLEL = ["-n", "auto", "--dist", "worksteal", "--tb", "native"]
 PYODIDE = "pyodide@314"  # Python 3.14
+# Arguments, results and errors that a docstring and its function do not agree about
+DOCSTRINGS = "DOC102,DOC202,DOC403,DOC501"
 PYTHONS = list(dict.fromkeys([*nox.project.python_versions(PROJECT), RUNNING]))
 
 
@@ -49,6 +51,7 @@ def lint(session: nox.Session) -> None:
     """Check style and format."""
     session.install(*group("lint"))
     session.run("ruff", "check")
+    session.run("ruff", "check", "--preview", "--select", DOCSTRINGS, "cooperative_aio")
     session.run("ruff", "format", "--check")
 
 

@@ -3,319 +3,341 @@
     python benchmarks/charts.py [RESULTS [PICTURES]]
 
 Without arguments the numbers that are kept in `benchmarks/results` are drawn into
-`docs/_pictures`. `nox -s bench` measures, and draws what it has measured into its cache;
-who wants to keep that copies the JSON files to `benchmarks/results` and runs this.
+`docs/_pictures`. `nox -s bench` measures, and draws what it has measured into its cache; to
+keep that, copy the JSON files to `benchmarks/results` and run this.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import _sheet
+import matplotlib as mpl
 from _jobs import CHECKPOINT, DEFAULT, NONE, POOL, RHYTHM, THREADS
-from _sheet import Chart, Mark, Panel, Row
+from _svg import LIGHT, PICTURES, STYLE, as_svg
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
-NO_BREAK = "\N{NO-BREAK SPACE}"
+OURS = "* "  # what the names of rows begin with that are ours
+DOTS = "os"
 
-# What the modes of `_jobs` are called where there is little room
-WAYS = {
+WAYS = {  # what the modes of `_jobs` are called where there is little room
     NONE: "nothing to compute",
     POOL: "a process pool",
-    DEFAULT: "cooperative_aio",
-    CHECKPOINT: "await checkpoint()",
+    DEFAULT: OURS + "cooperative_aio",
+    CHECKPOINT: OURS + "await checkpoint()",
     RHYTHM: "a 10 ms slice on every turn",
     THREADS: "asyncio.to_thread",
 }
-OURS = {DEFAULT, CHECKPOINT}
 
 
-class Results:
-    """The numbers of one benchmark, as `_common.Report` has written them."""
+class Panel(NamedTuple):
+    """Rows with an axis: the cases of each by its name, or figures if they are shares."""
 
-    def __init__(self, written: Mapping[str, Any]) -> None:
-        self._cases: dict[str, Any] = written["cases"]
-        self._figures = {figure["what"]: figure for figure in written["figures"]}
-        self.title: str = written["title"]
-        machine, _, loops = written["machine"].partition("; ")
-        self.loop = loops.split("/")[0]
-        self.measured_on, self.measured_at = machine.rsplit(", ", 1)
-        self._versions: dict[str, str] = written.get("versions", {})
-        self._rounds = 1
-
-    def row(self, name: str, *cases: str, is_ours: bool = False) -> list[Row]:
-        """Return a row for some cases; none if they were not measured."""
-        found = [self._cases[case] for case in cases if case in self._cases]
-        if len(found) < len(cases):
-            return []
-        self._rounds = max(self._rounds, *(len(case["samples"]) for case in found))
-        marks = [
-            Mark(case["median"], min(case["samples"]), max(case["samples"])) for case in found
-        ]
-        return [Row(name, marks, is_ours)]
-
-    def share(self, name: str, figure: str, *, is_ours: bool = False) -> list[Row]:
-        """Return a row for a figure, in per cent."""
-        if figure not in self._figures:
-            return []
-        found = self._figures[figure]
-        mark = Mark(*(100 * found[key] for key in ("value", "lowest", "highest")))
-        return [Row(name, [mark], is_ours)]
-
-    def caption(self, peers: tuple[str, ...]) -> str:
-        """Say how, where and when the numbers were measured, and with what."""
-        how = "One round."
-        if self._rounds > 1:
-            how = f"Medians of {self._rounds} rounds; pale: from the lowest to the highest."
-        versions = [
-            f"{name}{NO_BREAK}{self._versions[name]}"
-            for name in ("cooperative_aio", *peers)
-            if name in self._versions
-        ]
-        with_what = ", ".join([self.measured_on, f"{self.loop}'s loop", *versions])
-        return f"{how} {with_what}. {self.measured_at.replace(' ', NO_BREAK)}."
+    title: str
+    rows: Mapping[str, tuple[str, ...]]
+    is_log: bool = False
+    is_share: bool = False
+    due: float | None = None  # what would be right
 
 
-# One chart for each benchmark
+class Chart(NamedTuple):
+    """The contents of one picture."""
+
+    title: str
+    panels: list[Panel]
+    peers: tuple[str, ...] = ()  # whose versions matter
 
 
-def latency(results: Results) -> Chart:
-    rows = []
-    for mode, name in WAYS.items():
-        cases = [f"{results.loop}, {mode}, {percentile}" for percentile in ("p50", "p99")]
-        rows += results.row(name, *cases, is_ours=mode in OURS)
-    return Chart(
-        "How long a request waits",
-        "An aiohttp server beside four endless CPU jobs. Full dots: the median request,"
-        " rings: the 99th percentile.",
-        [Panel("p50 / p99, ms (logarithmic)", rows, is_log=True)],
+def each_way(*cases: str) -> dict[str, tuple[str, ...]]:
+    """Return a row for each mode: `LOOP` and `MODE` stand for what they are."""
+    return {name: tuple(c.replace("MODE", mode) for c in cases) for mode, name in WAYS.items()}
+
+
+def busy(server: str) -> dict[str, tuple[str, ...]]:
+    names = {"the median": "p50", "the 99th percentile": "p99", "the longest": "longest"}
+    return {
+        OURS + name: (f"{server}, idle, {case}", f"{server}, busy, {case}")
+        for name, case in names.items()
+    }
+
+
+CHARTS = {
+    "latency": Chart(
+        "How long a request waits beside four endless CPU jobs",
+        [Panel("p50 / p99, ms", each_way("LOOP, MODE, p50", "LOOP, MODE, p99"), is_log=True)],
         ("aiohttp",),
-    )
-
-
-def saturation(results: Results) -> Chart:
-    requests, work = [], []
-    for mode, name in WAYS.items():
-        case = f"{results.loop}, {mode}, requests"
-        requests += results.row(name, case, is_ours=mode in OURS)
-        figure = f"{results.loop}, work: {mode} / alone"
-        work += results.share(name, figure, is_ours=mode in OURS)
-    return Chart(
-        "When the clients never pause",
-        "Eight clients of an echo server beside one endless job.",
+    ),
+    "saturation": Chart(
+        "Eight clients that never pause, beside one endless job",
         [
-            Panel("requests answered per second (logarithmic)", requests, is_log=True),
-            Panel("work of the job, % of what it does alone", work),
+            Panel(
+                "requests answered per second", each_way("LOOP, MODE, requests"), is_log=True
+            ),
+            Panel(
+                "work of the job, % of what it does alone",
+                each_way("LOOP, work: MODE / alone"),
+                is_share=True,
+            ),
         ],
-    )
-
-
-def steps(results: Results) -> Chart:
-    row = results.row
-    one = [
-        *row("deque(generator)", "deque(gen)"),
-        *row("batch_accumulate", "batch_accumulate, 1 task", is_ours=True),
-        *row("accumulate", "accumulate, 1 task", is_ours=True),
-        *row("Twisted, in batches", "Twisted batches, 1 task"),
-        *row("coiterate", "coiterate", is_ours=True),
-        *row("Twisted's coiterate", "Twisted coiterate"),
-        *row("Twisted, one by one", "Twisted accumulate, 1 task"),
-    ]
-    four = [
-        *row("batch_accumulate", "batch_accumulate, 4 task", is_ours=True),
-        *row("Twisted, in batches", "Twisted batches, 4 task"),
-        *row("accumulate", "accumulate, 4 task", is_ours=True),
-        *row("Twisted, one by one", "Twisted accumulate, 4 task"),
-    ]
-    working = [
-        *row("deque(generator)", "deque(gen), 1 us of work"),
-        *row("batch_accumulate", "batch_accumulate, 1 us of work", is_ours=True),
-        *row("accumulate", "accumulate, 1 us of work", is_ours=True),
-    ]
-    return Chart(
-        "What a value costs",
-        "Nanoseconds of CPU time per value.",
+    ),
+    "steps": Chart(
+        "What a value costs, in ns of CPU time",
         [
-            Panel("one task, a generator that does nothing else", one),
-            Panel("four such tasks at a time", four),
-            Panel("one task, 1 µs of work in each step", working),
+            Panel(
+                "one task, a generator that does nothing else",
+                {
+                    "deque(generator)": ("deque(gen)",),
+                    "* batch_accumulate": ("batch_accumulate, 1 task",),
+                    "* accumulate": ("accumulate, 1 task",),
+                    "Twisted, in batches": ("Twisted batches, 1 task",),
+                    "* coiterate": ("coiterate",),
+                    "Twisted's coiterate": ("Twisted coiterate",),
+                    "Twisted, one by one": ("Twisted accumulate, 1 task",),
+                },
+            ),
+            Panel(
+                "four such tasks at a time",
+                {
+                    "* batch_accumulate": ("batch_accumulate, 4 task",),
+                    "Twisted, in batches": ("Twisted batches, 4 task",),
+                    "* accumulate": ("accumulate, 4 task",),
+                    "Twisted, one by one": ("Twisted accumulate, 4 task",),
+                },
+            ),
+            Panel(
+                "one task, 1 µs of work in each step",
+                {
+                    "deque(generator)": ("deque(gen), 1 us of work",),
+                    "* batch_accumulate": ("batch_accumulate, 1 us of work",),
+                    "* accumulate": ("accumulate, 1 us of work",),
+                },
+            ),
         ],
         ("Twisted",),
-    )
-
-
-def fairness(results: Results) -> Chart:
-    row = results.row
-    return Chart(
-        "Who gets how much of the time",
-        "Endless tasks on one loop. Upright lines: what is due.",
+    ),
+    "fairness": Chart(
+        "Who gets how much of the time (lines: what is due)",
         [
             Panel(
                 "2 ms steps get so many times what 0.1 ms steps get",
-                [
-                    *row("cooperative_aio", "2 ms steps : 0.1 ms steps", is_ours=True),
-                    *row("Twisted's Cooperator", "2 ms steps : 0.1 ms steps, Twisted"),
-                ],
-                digits=2,
+                {
+                    "* cooperative_aio": ("2 ms steps : 0.1 ms steps",),
+                    "Twisted's Cooperator": ("2 ms steps : 0.1 ms steps, Twisted",),
+                },
                 due=1,
             ),
             Panel(
                 "weight 3 gets so many times what weight 1 gets",
-                row("cooperative_aio", "weight 3 : weight 1", is_ours=True),
-                digits=2,
+                {"* cooperative_aio": ("weight 3 : weight 1",)},
                 due=3,
             ),
             Panel(
                 "50 random tasks, Jain's index (1: all get their due)",
-                row("cooperative_aio", "Jain's index of 50 random tasks", is_ours=True),
-                digits=3,
+                {"* cooperative_aio": ("Jain's index of 50 random tasks",)},
                 due=1,
             ),
         ],
         ("Twisted",),
-    )
-
-
-def scale(results: Results) -> Chart:
-    few, many = re.findall(r"[\d,]+\d", results.title)
-    row = results.row
-    return Chart(
-        f"{few} tasks, and {many}",
-        "CPU time and memory of a task; asyncio.Task for comparison.",
+    ),
+    "scale": Chart(
+        "Few tasks and many: TITLE",
         [
             Panel(
                 "made, stepped twice, finished; µs",
-                [
-                    *row(f"{few} tasks", "run, few", is_ours=True),
-                    *row(f"{many} tasks", "run, many", is_ours=True),
-                    *row(f"{few} tasks of asyncio", "asyncio.Task, run, few"),
-                    *row(f"{many} tasks of asyncio", "asyncio.Task, run, many"),
-                ],
+                {
+                    "* few tasks": ("run, few",),
+                    "* many tasks": ("run, many",),
+                    "few tasks of asyncio": ("asyncio.Task, run, few",),
+                    "many tasks of asyncio": ("asyncio.Task, run, many",),
+                },
             ),
             Panel(
                 "made, paused, resumed, stopped; µs",
-                [
-                    *row(f"beside {few}", "pause, resume, stop beside few", is_ours=True),
-                    *row(f"beside {many}", "pause, resume, stop beside many", is_ours=True),
-                ],
+                {
+                    "* beside few": ("pause, resume, stop beside few",),
+                    "* beside many": ("pause, resume, stop beside many",),
+                },
             ),
             Panel(
                 "a step of the only ready task; ns",
-                [
-                    *row("alone", "one ready task alone", is_ours=True),
-                    *row(
-                        f"beside {many} that wait",
-                        "one ready task beside many parked",
-                        is_ours=True,
-                    ),
-                ],
+                {
+                    "* alone": ("one ready task alone",),
+                    "* beside many that wait": ("one ready task beside many parked",),
+                },
             ),
             Panel(
                 "memory of a task that waits; bytes",
-                [
-                    *row("CooperativeTask", "memory of a parked task", is_ours=True),
-                    *row("asyncio.Task", "memory of an asyncio.Task"),
-                ],
+                {
+                    "* CooperativeTask": ("memory of a parked task",),
+                    "asyncio.Task": ("memory of an asyncio.Task",),
+                },
             ),
         ],
-    )
-
-
-def checkpoint(results: Results) -> Chart:
-    row = results.row
-    rows = [
-        *row("a coroutine that does nothing", "a coroutine that does nothing"),
-        *row("checkpoint() while the slice lasts", "checkpoint()", is_ours=True),
-        *row(
-            "the same, with standing back", "checkpoint(), standing back included", is_ours=True
-        ),
-        *row("asyncio.sleep(0)", "sleep(0)"),
-    ]
-    return Chart(
-        "What an await costs",
-        "In a coroutine that has the loop for itself.",
-        [Panel("µs per await", rows)],
-    )
-
-
-def servers(results: Results) -> Chart:
-    panels = []
-    for server in ("aiohttp", "FastAPI"):
-        rows = []
-        for name, case in (
-            ("the median", "p50"),
-            ("the 99th percentile", "p99"),
-            ("the longest", "longest"),
-        ):
-            cases = [f"{server}, {load}, {case}" for load in ("idle", "busy")]
-            rows += results.row(name, *cases, is_ours=True)
-        panels.append(Panel(f"{server}: idle / busy, ms", rows))
-    return Chart(
-        "Streaming servers, idle and busy",
-        "200 requests a second. Full dots: nothing else to do, rings: beside four endless"
-        " heavy jobs.",
-        panels,
-        ("aiohttp", "fastapi", "uvicorn"),
-    )
-
-
-def offload(results: Results) -> Chart:
-    row = results.row
-    speed = [
-        *row("the generator by itself", "alone"),
-        *row("a thread", "threads", is_ours=True),
-        *row("a process", "processes", is_ours=True),
-        *row("a Dask worker", "Dask", is_ours=True),
-        *row("run_in_executor, all at once", "run_in_executor"),
-        *row("spdl, one by one", "spdl, item by item"),
-    ]
-    late = [
-        *row("nothing to do", "p99 idle"),
-        *row("one job in a process", "p99 beside one job", is_ours=True),
-        *row("two jobs in processes", "p99 beside two jobs", is_ours=True),
-        *row("run_in_executor", "p99 beside run_in_executor"),
-    ]
-    return Chart(
-        "Values from elsewhere",
-        "The values of one generator, made in other places and brought here.",
+    ),
+    "checkpoint": Chart(
+        "What an await costs in a coroutine that has the loop for itself",
         [
-            Panel("µs per value (logarithmic)", speed, is_log=True),
-            Panel("how late the loop is meanwhile, p99, ms", late),
+            Panel(
+                "µs per await",
+                {
+                    "a coroutine that does nothing": ("a coroutine that does nothing",),
+                    "* checkpoint() while the slice lasts": ("checkpoint()",),
+                    "* with standing back": ("checkpoint(), standing back included",),
+                    "asyncio.sleep(0)": ("sleep(0)",),
+                },
+            )
+        ],
+    ),
+    "servers": Chart(
+        "200 requests a second: idle, and beside four endless jobs",
+        [Panel(f"{name}: idle / busy, ms", busy(name)) for name in ("aiohttp", "FastAPI")],
+        ("aiohttp", "fastapi", "uvicorn"),
+    ),
+    "offload": Chart(
+        "The values of one generator, made in other places",
+        [
+            Panel(
+                "µs per value",
+                {
+                    "the generator by itself": ("alone",),
+                    "* a thread": ("threads",),
+                    "* a process": ("processes",),
+                    "* a Dask worker": ("Dask",),
+                    "run_in_executor, all at once": ("run_in_executor",),
+                    "spdl, one by one": ("spdl, item by item",),
+                },
+                is_log=True,
+            ),
+            Panel(
+                "how late the loop is meanwhile, p99, ms",
+                {
+                    "nothing to do": ("p99 idle",),
+                    "* one job in a process": ("p99 beside one job",),
+                    "* two jobs in processes": ("p99 beside two jobs",),
+                    "run_in_executor": ("p99 beside run_in_executor",),
+                },
+            ),
         ],
         ("distributed", "spdl"),
-    )
-
-
-CHARTS: Mapping[str, Callable[[Results], Chart]] = {
-    chart.__name__: chart
-    for chart in (latency, saturation, steps, fairness, scale, checkpoint, servers, offload)
+    ),
 }
 
 
-def draw(name: str, written: Mapping[str, Any]) -> dict[str, str]:
-    """Return the files for the numbers of a benchmark, by their names."""
-    results = Results(written)
-    whole = CHARTS[name](results)
-    chart = whole._replace(panels=[panel for panel in whole.panels if panel.rows])
-    files = _sheet.draw(chart, results.caption(chart.peers))
-    return {f"{name}-{scheme}.svg": text for scheme, text in files.items()}
+class Mark(NamedTuple):
+    """A median, and the samples that it is of."""
+
+    median: float
+    samples: list[float]
+
+
+def marks_of(written: Mapping[str, Any], panel: Panel) -> dict[str, list[Mark]]:
+    """Return the numbers of each row of a panel; none of what was not measured."""
+    loop = written["machine"].partition("; ")[2].partition("/")[0]
+    if panel.is_share:
+        known = {
+            figure["what"]: Mark(
+                100 * figure["value"], [100 * figure[end] for end in ("lowest", "highest")]
+            )
+            for figure in written["figures"]
+        }
+    else:
+        known = {what: Mark(c["median"], c["samples"]) for what, c in written["cases"].items()}
+    rows = {
+        name: [case.replace("LOOP", loop) for case in cases]
+        for name, cases in panel.rows.items()
+    }
+    return {
+        name: [known[case] for case in cases]
+        for name, cases in rows.items()
+        if all(case in known for case in cases)
+    }
+
+
+def numbers(marks: list[Mark]) -> str:
+    """Write the medians, of which three digits matter."""
+    return " / ".join(
+        f"{m.median:,.0f}" if m.median >= 1000 else f"{m.median:.3g}" for m in marks
+    )
+
+
+def draw_panel(axes: Axes, panel: Panel, rows: Mapping[str, list[Mark]]) -> None:
+    """Draw bars, or on a logarithmic axis dots, with lines from the lowest to the highest."""
+    for place, (name, marks) in enumerate(rows.items()):
+        colour = LIGHT["ours" if name.startswith(OURS) else "other"]
+        for mark, dot in zip(marks, DOTS, strict=False):
+            spread = [
+                [mark.median - min(mark.samples)],
+                [max(mark.samples) - mark.median],
+            ]
+            if panel.is_log or len(marks) > 1:
+                axes.errorbar(
+                    mark.median, place, xerr=spread, fmt=dot, color=colour, ecolor=colour
+                )
+            else:
+                axes.barh(place, mark.median, xerr=spread, color=colour, ecolor=LIGHT["faint"])
+    if panel.due is not None:
+        axes.axvline(panel.due, color=LIGHT["ink"])
+    if panel.is_log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,.12g}")
+    else:
+        axes.set_xlim(left=0)
+    axes.set_title(panel.title, fontsize="medium")
+    names = [f"{name.removeprefix(OURS)}: {numbers(marks)}" for name, marks in rows.items()]
+    axes.set_yticks(range(len(rows)), names)
+    axes.tick_params(axis="y", length=0)
+    axes.invert_yaxis()
+
+
+def caption(written: Mapping[str, Any], rounds: int, peers: tuple[str, ...]) -> str:
+    """Say how, where and when the numbers were measured, and with what."""
+    machine, _, loops = written["machine"].partition("; ")
+    known = written.get("versions", {})
+    versions = [
+        f"{name} {known[name]}" for name in ("cooperative_aio", *peers) if name in known
+    ]
+    how = f"Medians of {rounds} rounds; lines: from the lowest to the highest"
+    with_what = ", ".join([machine, f"{loops.partition('/')[0]}'s loop", *versions])
+    return f"{how if rounds > 1 else 'One round'}. {with_what}."
+
+
+def draw(name: str, written: Mapping[str, Any]) -> str:
+    """Return the chart of a benchmark's numbers, an SVG file."""
+    chart = CHARTS[name]
+    panels = [(panel, marks_of(written, panel)) for panel in chart.panels]
+    panels = [(panel, rows) for panel, rows in panels if rows]
+    samples = [m.samples for _, rows in panels for marks in rows.values() for m in marks]
+    title = chart.title.replace(
+        "TITLE", written["title"].partition(": ")[2] or written["title"]
+    )
+    below = caption(written, max(map(len, samples)), chart.peers)
+    heights = [len(rows) for _, rows in panels]
+    with mpl.rc_context(STYLE):
+        height = 0.3 * sum(heights) + 0.65 * len(panels) + 0.9
+        figure = Figure((6.4, height), layout="constrained")
+        all_axes = figure.subplots(len(panels), squeeze=False, height_ratios=heights)
+        for axes, (panel, rows) in zip(all_axes.flat, panels, strict=True):
+            draw_panel(axes, panel, rows)
+        figure.suptitle(title)
+        figure.supxlabel(textwrap.fill(below, 85), fontsize="small", color=LIGHT["faint"])
+        return as_svg(figure, title)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("results", type=Path, nargs="?", default=HERE / "results")
-    parser.add_argument("pictures", type=Path, nargs="?", default=_sheet.PICTURES)
+    parser.add_argument("pictures", type=Path, nargs="?", default=PICTURES)
     options = parser.parse_args()
     for path in sorted(options.results.glob("*.json")):
         if path.stem in CHARTS:
-            written = json.loads(path.read_text(encoding="utf-8"))
-            for file, text in draw(path.stem, written).items():
-                (options.pictures / file).write_text(text, encoding="utf-8")
+            svg = draw(path.stem, json.loads(path.read_text(encoding="utf-8")))
+            (options.pictures / f"{path.stem}.svg").write_text(svg, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -505,7 +505,7 @@ def cooperate(
         group: Any hashable value. The tasks of one group share the CPU time of one task.
 
     Returns:
-        The task, a future: awaiting it gives what the generator returns.
+        The task, a future. Awaiting it gives what the generator returns.
 
     Raises:
         TypeError: `iterator` is not an iterator; the message says what to use instead.

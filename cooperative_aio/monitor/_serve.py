@@ -89,6 +89,9 @@ def _is_loopback(host: str) -> bool:
 async def serving(app: Any, listening: socket.socket, *, lifespan: str) -> AsyncIterator[str]:
     """Serve an ASGI application by uvicorn while the block runs; yield its address.
 
+    Raises:
+        RuntimeError: The application's lifespan has failed.
+
     Cancellation: ends the server.
     """
     import uvicorn  # noqa: PLC0415 (an extra)

@@ -142,7 +142,7 @@ def _open_pidfd(pid: int) -> int | None:
     """Return a descriptor that is readable when the process ends, None where there is none.
 
     Raises:
-        ProcessLookupError: There is no such process.
+        OSError: There is no such process, or no descriptor is left.
     """
     try:
         return os.pidfd_open(pid)  # type: ignore[attr-defined, unused-ignore]

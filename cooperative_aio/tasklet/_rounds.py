@@ -39,7 +39,8 @@ class Round:
         What was yielded in the last round, too, keeps its condition.
 
         Raises:
-            TypeError, ValueError: It is nothing that a tasklet can wait for.
+            TypeError: It is nothing that a tasklet can wait for.
+            ValueError: It is an empty list or tuple.
         """
         sole = not isinstance(yielded, (list, tuple))
         values: Sequence[object] = [yielded] if sole else yielded  # type: ignore[assignment]

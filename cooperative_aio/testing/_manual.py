@@ -82,7 +82,7 @@ class ManualScheduler:
             n: How many calls to make at most.
 
         Returns:
-            How many were made: fewer than `n` if no more were pending.
+            How many were made, fewer than `n` if no more were pending.
 
         Raises:
             ValueError: `n` is negative.
