@@ -8,9 +8,8 @@ import weakref
 import pytest
 from core_support import Clock, on_both_loops, turns
 
-from cooperative_aio import Cooperator
+from cooperative_aio import Cooperator, _roster
 from cooperative_aio import _meter as meter
-from cooperative_aio import _roster
 from cooperative_aio._meter import Collector, Meter
 
 
