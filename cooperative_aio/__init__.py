@@ -12,6 +12,7 @@ The modules, each of which imports only from those above it:
 `_errors`          every exception
 `_host`            what the machine underneath has not got
 `_states`          what a task may be doing, and what leads from one to another
+`_options`         `TaskOptions`: what can be said of a task when it is made
 `_changes`         one change at a time, whatever interrupts it
 `_seats`           who is next: seats in the order of their turns, by weight
 `_fairness`        giving turns, and groups
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
         TaskStopped,
     )
     from cooperative_aio._looping import LoopingCall
+    from cooperative_aio._options import TaskOptions
     from cooperative_aio._pacing import TimeSlice
     from cooperative_aio._pieces import pieces
     from cooperative_aio._quiet_collector import QuietCollector, quiet_collector
@@ -124,6 +126,7 @@ __all__ = [
     "TaskDone",
     "TaskFailed",
     "TaskFinished",
+    "TaskOptions",
     "TaskStopped",
     "TimeSlice",
     "ValueBucket",
@@ -153,6 +156,7 @@ _CONTENTS = {
         *("AccumulationTooLarge", "NotPaused", "SchedulerError", "SchedulerFull"),
         *("SchedulerStopped", "TaskDone", "TaskFailed", "TaskFinished", "TaskStopped"),
     ),
+    "_options": ("TaskOptions",),
     "_looping": ("LoopingCall",),
     "_pacing": ("TimeSlice",),
     "_quiet_collector": ("QuietCollector", "quiet_collector"),

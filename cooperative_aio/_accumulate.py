@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from contextvars import Context
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, Generic, TypeVar, Unpack
 
 from cooperative_aio._checks import check_count, quote
 from cooperative_aio._cooperator import Cooperator, start_task
 from cooperative_aio._draining import BatchSource, Draining, is_source
 from cooperative_aio._iterators import check_iterator
+from cooperative_aio._options import TaskOptions
 from cooperative_aio._sinks import Bounded, Everything, Sink
 from cooperative_aio._stepping import Chunks
 from cooperative_aio._task import CooperativeTask
@@ -75,12 +75,9 @@ async def accumulate(
     iterable: Iterable[T | None] | BatchSource[T],
     cooperator: Cooperator | None = None,
     *,
-    name: str | None = None,
-    weight: float = 1.0,
-    context: Context | None = None,
-    group: Hashable = None,
     max_items: int | None = None,
     max_bytes: int | None = None,
+    **options: Unpack[TaskOptions],
 ) -> deque[T]:
     """Step `iterable` to its end and return all its values but None, in order.
 
@@ -94,10 +91,7 @@ async def accumulate(
         iterable: A generator, or any other iterable; or a source of `offload`, which is
             asked for 1,000 values at a time and closed in the end.
         cooperator: The Cooperator that steps it; the running loop's own by default.
-        name: The task's name in logs, in `repr` and in the monitor.
-        weight: The task's part of the CPU time: 2 is twice that of 1.
-        context: The `contextvars` context of its steps; a copy of the caller's by default.
-        group: Any hashable value. The tasks of one group share the CPU time of one task.
+        **options: `name`, `weight`, `context` and `group`: see `TaskOptions`.
         max_items: How many values to collect at most; None for no limit.
         max_bytes: How many bytes they may have together, each measured by
             `sys.getsizeof`, without the objects that it refers to. None for no limit.
@@ -120,7 +114,6 @@ async def accumulate(
     values: Any = iterable
     if is_source(iterable):
         values = Draining(iterable, SOURCE_BATCH, None, sink)
-    options = {"name": name, "weight": weight, "context": context, "group": group}
     task: asyncio.Future[deque[T]] = collect(values, cooperator, 1, sink, options)
     del iterable, values, sink
     try:
@@ -134,12 +127,9 @@ async def batch_accumulate(
     iterable: Iterable[T | None] | BatchSource[T],
     cooperator: Cooperator | None = None,
     *,
-    name: str | None = None,
-    weight: float = 1.0,
-    context: Context | None = None,
-    group: Hashable = None,
     max_items: int | None = None,
     max_bytes: int | None = None,
+    **options: Unpack[TaskOptions],
 ) -> deque[T]:
     """Step `iterable`, up to `max_batch_size` steps at a turn; return all its values.
 
@@ -158,10 +148,7 @@ async def batch_accumulate(
         iterable: A generator, or any other iterable; or a source of `offload`, which is
             asked for `max_batch_size` values at a time and closed in the end.
         cooperator: The Cooperator that steps it; the running loop's own by default.
-        name: The task's name in logs, in `repr` and in the monitor.
-        weight: The task's part of the CPU time: 2 is twice that of 1.
-        context: The `contextvars` context of its steps; a copy of the caller's by default.
-        group: Any hashable value. The tasks of one group share the CPU time of one task.
+        **options: `name`, `weight`, `context` and `group`: see `TaskOptions`.
         max_items: How many values to collect at most; None for no limit.
         max_bytes: How many bytes they may have together, each measured by
             `sys.getsizeof`, without the objects that it refers to. None for no limit.
@@ -185,7 +172,6 @@ async def batch_accumulate(
     values: Any = iterable
     if is_source(iterable):
         values = Draining(iterable, max_batch_size, None, sink)
-    options = {"name": name, "weight": weight, "context": context, "group": group}
     task: asyncio.Future[deque[T]] = collect(values, cooperator, max_batch_size, sink, options)
     del iterable, values, sink
     try:
@@ -228,7 +214,7 @@ def collect(
     cooperator: Cooperator | None,
     per_turn: int,
     sink: Sink,
-    options: Mapping[str, Any],
+    options: TaskOptions,
 ) -> CooperativeTask[Any]:
     """Start the task that keeps values in `sink`."""
     if cooperator is not None and not isinstance(cooperator, Cooperator):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Generator, Hashable, Iterable
-from contextvars import Context
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from cooperative_aio._accumulate import check_batch_size, collect
 from cooperative_aio._checks import check_finite
 from cooperative_aio._cooperator import Cooperator
 from cooperative_aio._draining import BatchSource, Draining, is_source
 from cooperative_aio._futures import wake
+from cooperative_aio._options import TaskOptions
 from cooperative_aio._sinks import Ahead, Keeper
 from cooperative_aio._task import CooperativeTask, job_of
 
@@ -224,10 +224,7 @@ def batches(
     cooperator: Cooperator | None = None,
     *,
     max_seconds: float | None = None,
-    name: str | None = None,
-    weight: float = 1.0,
-    context: Context | None = None,
-    group: Hashable = None,
+    **options: Unpack[TaskOptions],
 ) -> Batches[T]:
     """Step `iterable` and stream its values but None, in lists as they are full.
 
@@ -245,10 +242,7 @@ def batches(
         max_seconds: If the consumer has waited and this many seconds have passed since the
             last batch, hand over the values that there are, if there are any. None to wait
             for a full batch.
-        name: The task's name in logs, in `repr` and in the monitor.
-        weight: The task's part of the CPU time: 2 is twice that of 1.
-        context: The `contextvars` context of its steps; a copy of the caller's by default.
-        group: Any hashable value. The tasks of one group share the CPU time of one task.
+        **options: `name`, `weight`, `context` and `group`: see `TaskOptions`.
 
     Returns:
         An asynchronous iterator, which starts when it is first asked for a batch.
@@ -263,8 +257,6 @@ def batches(
     check_batch_size(max_batch_size, iterable)
     if max_seconds is not None:
         check_finite("max_seconds", max_seconds, positive=True)
-
-    options = {"name": name, "weight": weight, "context": context, "group": group}
 
     def start(iterable: Iterable[T | None] | BatchSource[T]) -> _Stream:
         stream = _Stream(max_batch_size)

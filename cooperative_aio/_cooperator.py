@@ -7,23 +7,20 @@ import itertools
 import math
 import time
 from asyncio import get_running_loop
-from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
-from contextvars import Context
+from collections.abc import Callable, Generator, Hashable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, Unpack, overload
 
 from cooperative_aio._checks import (
     check_callable,
-    check_context,
     check_count,
     check_finite,
     quote,
 )
-from cooperative_aio._errors import SchedulerFull
 from cooperative_aio._fairness import Group
-from cooperative_aio._iterators import check_iterator
 from cooperative_aio._job import Job
 from cooperative_aio._loop import running_loop, state_of
+from cooperative_aio._options import TaskOptions
 from cooperative_aio._pacing import TimeSlice
 from cooperative_aio._rhythm import Paced, Predicate, Scheduled, Scheduler
 from cooperative_aio._roster import Roster
@@ -123,7 +120,6 @@ class Cooperator:
             )
         if max_tasks is not None:
             check_count("max_tasks", max_tasks)
-        self._max_tasks = max_tasks
         self._name = name if name is not None else f"Cooperator-{next(_numbers)}"
         a_slice = _as_time_slice(time_slice)
         self._time_slice = a_slice if termination_predicate_factory is None else None
@@ -131,7 +127,7 @@ class Cooperator:
             rhythm: Paced | Scheduled = Paced(a_slice)
         else:
             rhythm = Scheduled(scheduler, termination_predicate_factory, a_slice)
-        self._engine = Roster(self, rhythm, clock, slow_step)
+        self._engine = Roster(self, rhythm, clock, slow_step, max_tasks)
         self._engine.started = bool(started)
 
     def __repr__(self) -> str:
@@ -144,47 +140,23 @@ class Cooperator:
 
     @overload
     def cooperate(
-        self,
-        iterator: Generator[Any, Any, R],
-        *,
-        name: str | None = None,
-        weight: float = 1.0,
-        context: Context | None = None,
-        group: Hashable = None,
+        self, iterator: Generator[Any, Any, R], **options: Unpack[TaskOptions]
     ) -> CooperativeTask[R]: ...
 
     @overload
     def cooperate(
-        self,
-        iterator: Iterator[Any],
-        *,
-        name: str | None = None,
-        weight: float = 1.0,
-        context: Context | None = None,
-        group: Hashable = None,
+        self, iterator: Iterator[Any], **options: Unpack[TaskOptions]
     ) -> CooperativeTask[Any]: ...
 
     def cooperate(
-        self,
-        iterator: Iterator[Any],
-        *,
-        name: str | None = None,
-        weight: float = 1.0,
-        context: Context | None = None,
-        group: Hashable = None,
+        self, iterator: Iterator[Any], **options: Unpack[TaskOptions]
     ) -> CooperativeTask[Any]:
         """Step `iterator` until it ends, beside the other tasks of the loop.
 
         Args:
             iterator: A generator, or any other iterator. An awaitable that it yields
                 is waited on; any other value only marks the end of a step.
-            name: The name in logs, in `repr` and in the monitor.
-            weight: The task's part of the CPU time, in proportion to the weights of the
-                other ready tasks.
-            context: The `contextvars` context of its steps; a copy of the caller's by
-                default.
-            group: Any hashable value, such as a client's number. The tasks of one group
-                share the CPU time of one task; see `group()`.
+            **options: `name`, `weight`, `context` and `group`: see `TaskOptions`.
 
         Returns:
             The task, a future. On a stopped Cooperator it has ended already, with
@@ -201,48 +173,7 @@ class Cooperator:
         Cancellation: cancelling a coroutine that awaits the task cancels the task; see
         `CooperativeTask.cancel`.
         """
-        return self._start(iterator, name=name, weight=weight, context=context, group=group)
-
-    def _start(
-        self,
-        iterator: Iterator[Any],
-        *,
-        name: str | None,
-        weight: float,
-        context: Context | None,
-        group: Hashable,
-        chunks: Chunks | None = None,
-        sink: Sink | None = None,
-        running: asyncio.AbstractEventLoop | None = None,
-    ) -> CooperativeTask[Any]:
-        """Check everything, then make a task; `running` is the loop, if it is known."""
-        engine = self._engine
-        if running is None:
-            running = engine.check_loop()
-        else:
-            engine.check_running(running)
-        check_iterator(iterator)
-        if weight != 1.0 or isinstance(weight, bool):
-            weight = check_finite("weight", weight, positive=True)
-        if context is not None:
-            check_context("context", context)
-        if self._max_tasks is not None and len(engine.jobs) >= self._max_tasks:
-            engine.refused += 1
-            raise SchedulerFull(
-                f"cannot take another task; {self!r} has max_tasks={self._max_tasks}"
-            )
-        if group is not None:
-            self.group(group)
-        return engine.start(
-            iterator,
-            running,
-            name=name,
-            weight=weight,
-            context=context,
-            group=group,
-            chunks=chunks,
-            sink=sink,
-        )
+        return self._engine.start(iterator, **options)
 
     def coiterate(
         self,
@@ -290,10 +221,7 @@ class Cooperator:
         Raises:
             TypeError: The name cannot be hashed.
         """
-        try:
-            return self._engine.group(name)
-        except TypeError:
-            raise TypeError(f"group must be hashable, got {quote(name)}") from None
+        return self._engine.group(name)
 
     @property
     def tasks(self) -> tuple[CooperativeTask[Any], ...]:
@@ -415,7 +343,7 @@ def start_task(
     cooperator: Cooperator | None,
     chunks: Chunks,
     sink: Sink,
-    options: Mapping[str, Any],
+    options: TaskOptions,
 ) -> CooperativeTask[Any]:
     """Start a task that keeps its values; `options` are those of `cooperate`.
 
@@ -427,7 +355,7 @@ def start_task(
     """
     if cooperator is None:
         cooperator = get_cooperator()
-    return cooperator._start(iterator, chunks=chunks, sink=sink, **options)
+    return cooperator._engine.start(iterator, chunks=chunks, sink=sink, **options)
 
 
 def current_task() -> CooperativeTask[Any] | None:
@@ -455,34 +383,17 @@ def current_task() -> CooperativeTask[Any] | None:
 
 @overload
 def cooperate(
-    iterator: Generator[Any, Any, R],
-    *,
-    name: str | None = None,
-    weight: float = 1.0,
-    context: Context | None = None,
-    group: Hashable = None,
+    iterator: Generator[Any, Any, R], **options: Unpack[TaskOptions]
 ) -> CooperativeTask[R]: ...
 
 
 @overload
 def cooperate(
-    iterator: Iterator[Any],
-    *,
-    name: str | None = None,
-    weight: float = 1.0,
-    context: Context | None = None,
-    group: Hashable = None,
+    iterator: Iterator[Any], **options: Unpack[TaskOptions]
 ) -> CooperativeTask[Any]: ...
 
 
-def cooperate(
-    iterator: Iterator[Any],
-    *,
-    name: str | None = None,
-    weight: float = 1.0,
-    context: Context | None = None,
-    group: Hashable = None,
-) -> CooperativeTask[Any]:
+def cooperate(iterator: Iterator[Any], **options: Unpack[TaskOptions]) -> CooperativeTask[Any]:
     """Step `iterator` on the running loop until it ends; return its task.
 
         def sum_of_squares(n):
@@ -499,10 +410,7 @@ def cooperate(
     Args:
         iterator: A generator, or any other iterator. An awaitable that it yields
             is waited on; any other value only marks the end of a step.
-        name: The name in logs, in `repr` and in the monitor.
-        weight: The task's part of the CPU time: 2 is twice that of 1.
-        context: The `contextvars` context of its steps; a copy of the caller's by default.
-        group: Any hashable value. The tasks of one group share the CPU time of one task.
+        **options: `name`, `weight`, `context` and `group`: see `TaskOptions`.
 
     Returns:
         The task, a future. Awaiting it gives what the generator returns.
@@ -515,15 +423,14 @@ def cooperate(
     Cancellation: cancelling a coroutine that awaits the task cancels the task; see
     `CooperativeTask.cancel`.
     """
+    loop: Any = None
+    cooperator: Cooperator
     try:
         loop = get_running_loop()
-        cooperator: Cooperator = loop._cooperative_aio.own[Cooperator]  # type: ignore[attr-defined]
-    except (AttributeError, KeyError, RuntimeError):
-        loop = running_loop(_find_one)
-        cooperator = _own_of(loop)
-    return cooperator._start(
-        iterator, name=name, weight=weight, context=context, group=group, running=loop
-    )
+        cooperator = loop._cooperative_aio.own[Cooperator]
+    except (AttributeError, KeyError, RuntimeError):  # the first time on this loop
+        cooperator = get_cooperator()
+    return cooperator._engine.start(iterator, loop, **options)
 
 
 def coiterate(

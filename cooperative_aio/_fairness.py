@@ -331,7 +331,6 @@ class Group(Seat, FairQueue[Any]):
 
     is_seat = True
     queue: FairQueue[Any]
-    face: Final = None  # it is no task
     keep = None
     next = None
     plain = NoneType

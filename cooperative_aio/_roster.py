@@ -17,10 +17,12 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from cooperative_aio._changes import call_all
+from cooperative_aio._checks import check_context, check_finite, quote
 from cooperative_aio._engine import Engine
-from cooperative_aio._errors import SchedulerStopped
+from cooperative_aio._errors import SchedulerFull, SchedulerStopped
 from cooperative_aio._fairness import FairQueue, Group
 from cooperative_aio._futures import wake
+from cooperative_aio._iterators import check_iterator
 from cooperative_aio._job import Job
 from cooperative_aio._loop import LoopState
 from cooperative_aio._meter import collector
@@ -43,12 +45,19 @@ class Roster(Engine):
         rhythm: What brings ticks about.
         clock: As for Cooperator; `time.perf_counter` stands for the loop's own.
         slow_step: As for Cooperator.
+        max_tasks: As for Cooperator.
     """
 
     def __init__(
-        self, owner: object, rhythm: Rhythm, clock: Callable[[], float], slow_step: float
+        self,
+        owner: object,
+        rhythm: Rhythm,
+        clock: Callable[[], float],
+        slow_step: float,
+        max_tasks: int | None = None,
     ) -> None:
         super().__init__(owner, rhythm, clock, slow_step)
+        self._max_tasks = max_tasks
         self.stopped: bool = False  # new tasks are refused
         self.jobs: dict[Job, None] = {}
         self.groups: WeakValueDictionary[Hashable, Group] = WeakValueDictionary()
@@ -61,35 +70,66 @@ class Roster(Engine):
     def start(
         self,
         iterator: Iterator[Any],
-        loop: asyncio.AbstractEventLoop,
+        running: asyncio.AbstractEventLoop | None = None,
         *,
-        name: str | None,
-        weight: float,
-        context: Context | None,
-        group: Hashable,
         chunks: Chunks | None = None,
         sink: Sink | None = None,
+        name: str | None = None,
+        weight: float = 1.0,
+        context: Context | None = None,
+        group: Hashable = None,
     ) -> CooperativeTask[Any]:
-        """Make a task, and let it compete; the arguments are those of `cooperate`.
+        """Check everything, then make a task and let it compete; see `TaskOptions`.
 
-        Called with the running loop, which was checked.
+        Args:
+            iterator: As for `cooperate`.
+            running: The loop that is running, if that is known.
+            chunks: How it takes several steps at a turn, if it does.
+            sink: What takes its values, if it keeps them.
+            name: As for `cooperate`.
+            weight: As for `cooperate`.
+            context: As for `cooperate`.
+            group: As for `cooperate`.
 
         Raises:
+            TypeError: An argument is of the wrong kind.
+            ValueError: The weight is not a finite number above 0.
+            SchedulerFull: There are as many unfinished tasks as are allowed.
+            RuntimeError: It cannot be used here.
             BaseException: No tick can be had from the scheduler; all is as it was.
         """
-        state = self._state or self.bind(loop)
+        if running is None:
+            running = self.check_loop()
+        else:
+            self.check_running(running)
+        check_iterator(iterator)
+        if weight != 1.0 or isinstance(weight, bool):
+            weight = check_finite("weight", weight, positive=True)
+        if context is None:
+            context = copy_context()
+        else:
+            check_context("context", context)
+        if self._max_tasks is not None:
+            self._check_room(self._max_tasks)
         queue: FairQueue[Any] = self.queue if group is None else self.group(group)
-        context = copy_context() if context is None else context
+        state = self._state or self.bind(running)
         job = Job(self, iterator, queue, context, weight, chunks, sink)
         job.given_name = name
         job.number = next(_numbers)
-        task: CooperativeTask[Any] = CooperativeTask(job, loop)
+        task: CooperativeTask[Any] = CooperativeTask(job, running)
         job.face = task
         maker = state.changes.current
         if maker is not None:
             self._note_birth(job, maker)
         state.changes.make(self._adopt, job, state)
         return task
+
+    def _check_room(self, most: int) -> None:
+        if len(self.jobs) >= most:
+            self.refused += 1
+            raise SchedulerFull(
+                f"cannot take another task; {self.label()} has max_tasks={most}"
+            )
 
     def _note_birth(self, job: Job, maker: Any) -> None:
         """Note the first task that is made in a step: it may owe what its maker owes."""
@@ -162,8 +202,15 @@ class Roster(Engine):
                 drained.get_loop().call_soon(wake, drained)
 
     def group(self, name: Hashable) -> Group:
-        """Return the group of that name, which is made when first asked for."""
-        group = self.groups.get(name)
+        """Return the group of that name, which is made when first asked for.
+
+        Raises:
+            TypeError: The name cannot be hashed.
+        """
+        try:
+            group = self.groups.get(name)
+        except TypeError:
+            raise TypeError(f"group must be hashable, got {quote(name)}") from None
         if group is None:
             made = Group(name, self.queue, self, self._weighted)
             group = self.groups.setdefault(name, made)

@@ -50,7 +50,7 @@ OF_OTHER_MODULES = {
 ANNOTATIONS = {
     "Batches",
     "QuietCollector",
-    "Statistics",
+    "Statistics", "TaskOptions",
 }  # what functions return, to annotate with
 
 
