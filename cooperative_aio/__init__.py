@@ -15,7 +15,8 @@ The modules, each of which imports only from those above it:
 `_options`         `TaskOptions`: what can be said of a task when it is made
 `_changes`         one change at a time, whatever interrupts it
 `_seats`           who is next: seats in the order of their turns, by weight
-`_fairness`        giving turns, and groups
+`_fairness`        giving turns
+`_groups`          groups: a seat that is the queue of its members
 `_futures`         a future that is cancelled with the very error that its work raised
 `_iterators`       what a task steps, which others may share
 `_call_graph`      what asyncio's call graphs need to know of a task
@@ -34,7 +35,8 @@ The modules, each of which imports only from those above it:
 `_task`            `CooperativeTask`: the future by which users hold a task
 `_roster`          the tasks of a Cooperator: made, counted, ended
 `_statistics`      `Statistics`: what a Cooperator has done, in numbers
-`_cooperator`      `Cooperator`, and the loop's own one
+`_cooperator`      `Cooperator`, the public face
+`_own`             the loop's own one: `cooperate`, `get_cooperator`, `current_task`
 `_checkpoint`      `checkpoint`: the same courtesy for ordinary coroutines
 `_draining`        sources of batches, in place of iterables
 `_accumulate`      `ValueBucket`, `accumulate`, `batch_accumulate`
@@ -82,13 +84,7 @@ if TYPE_CHECKING:
     from cooperative_aio._calls import defer_later, react
     from cooperative_aio._checkpoint import checkpoint
     from cooperative_aio._clock import Clock
-    from cooperative_aio._cooperator import (
-        Cooperator,
-        coiterate,
-        cooperate,
-        current_task,
-        get_cooperator,
-    )
+    from cooperative_aio._cooperator import Cooperator
     from cooperative_aio._errors import (
         AccumulationTooLarge,
         NotPaused,
@@ -102,6 +98,7 @@ if TYPE_CHECKING:
     )
     from cooperative_aio._looping import LoopingCall
     from cooperative_aio._options import TaskOptions
+    from cooperative_aio._own import coiterate, cooperate, current_task, get_cooperator
     from cooperative_aio._pacing import TimeSlice
     from cooperative_aio._pieces import pieces
     from cooperative_aio._quiet_collector import QuietCollector, quiet_collector
@@ -151,7 +148,8 @@ _CONTENTS = {
     "_calls": ("defer_later", "react"),
     "_checkpoint": ("checkpoint",),
     "_clock": ("Clock",),
-    "_cooperator": ("Cooperator", "coiterate", "cooperate", "current_task", "get_cooperator"),
+    "_cooperator": ("Cooperator",),
+    "_own": ("coiterate", "cooperate", "current_task", "get_cooperator"),
     "_errors": (
         *("AccumulationTooLarge", "NotPaused", "SchedulerError", "SchedulerFull"),
         *("SchedulerStopped", "TaskDone", "TaskFailed", "TaskFinished", "TaskStopped"),

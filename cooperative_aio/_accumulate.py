@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, Generic, TypeVar, Unpack
 
 from cooperative_aio._checks import check_count, quote
-from cooperative_aio._cooperator import Cooperator, start_task
+from cooperative_aio._cooperator import Cooperator
 from cooperative_aio._draining import BatchSource, Draining, is_source
 from cooperative_aio._iterators import check_iterator
 from cooperative_aio._options import TaskOptions
+from cooperative_aio._own import start_task
 from cooperative_aio._sinks import Bounded, Everything, Sink
 from cooperative_aio._stepping import Chunks
 from cooperative_aio._task import CooperativeTask

@@ -21,10 +21,10 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 from typing_extensions import TypeIs
 
-from cooperative_aio._cooperator import current_task
 from cooperative_aio._errors import SchedulerError
 from cooperative_aio._futures import wake
 from cooperative_aio._loop import state_of
+from cooperative_aio._own import current_task
 from cooperative_aio._sinks import Sink
 from cooperative_aio._task import CooperativeTask
 

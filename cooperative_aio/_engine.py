@@ -17,7 +17,8 @@ from types import NoneType
 from typing import Any, Final
 
 from cooperative_aio._changes import Changes
-from cooperative_aio._fairness import NOTEWORTHY, FairQueue, Group
+from cooperative_aio._fairness import NOTEWORTHY, FairQueue
+from cooperative_aio._groups import Group
 from cooperative_aio._loop import REMEDY, LoopState, loop_here, running_loop, state_of
 from cooperative_aio._meter import Meter, SafeClock
 from cooperative_aio._pacing import Lease

@@ -6,23 +6,19 @@
   what a step costs. The ring stays as it is meanwhile; what else is to be done with a
   turn (a value to look at, an error, a seat that has left) is done when the loop is left.
 * Seats that take **several steps at a turn** have a `burst()`.
-
-A `Group` is both: a seat in a queue, and the queue of its members.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from itertools import compress, cycle, islice, repeat
 from operator import length_hint
-from types import NoneType
 from typing import Any, Final, Protocol, TypeVar
 
 from cooperative_aio._changes import Changes
-from cooperative_aio._checks import check_finite
 from cooperative_aio._seats import GRAIN, LONG, UNIT, Queue, Seat
 
-__all__ = ["MOST", "NOTEWORTHY", "FairQueue", "Group", "Server"]
+__all__ = ["MOST", "NOTEWORTHY", "NOTHING", "FairQueue", "Server"]
 
 NOTEWORTHY: Final = 0.001
 """Seconds of a turn in which the operating system may have let others run."""
@@ -139,13 +135,7 @@ class FairQueue(Queue[S]):
                 now = later
         finally:
             changes.current = value = raised = None
-            self._book(server, seat, began, booked, now, later)
-            if moves:
-                changes.settle()
-            if seat is not None:
-                self.put_back(seat)
-                if later - now > server.notable:
-                    server.note_step(seat, later - now)
+            self._end_round(server, seat, began, booked, now, later)
 
     def _deal_with(self, seat: S, value: Any, raised: BaseException | None) -> None:
         """Have a seat deal with what its step has brought: it may leave, but none may join."""
@@ -164,7 +154,7 @@ class FairQueue(Queue[S]):
         gap = self.ahead[0][0] - GRAIN - self.mean()
         return min(self.deadline, self.now + gap * self._units / UNIT)
 
-    def _book(
+    def _end_round(
         self,
         server: Server,
         seat: S | None,
@@ -173,7 +163,7 @@ class FairQueue(Queue[S]):
         before: float,
         now: float,
     ) -> None:
-        """Do the books of the turns that were given, and take the last seat out of the ring.
+        """Do the books of the turns that were given; the last seat has its place anew.
 
         Args:
             server: On whose behalf they were given.
@@ -199,14 +189,17 @@ class FairQueue(Queue[S]):
         self.sum += now - booked
         self._count_steps(turns)
         server.steps += turns
-        ring = self.ring
-        if seat is None:
-            ring.rotate(-turns)
-            return
-        ring.rotate(1 - turns)
-        ring.popleft()
-        if seconds > NOTEWORTHY:
-            self._note_longest(seat, seconds)
+        self.ring.rotate(-turns)
+        if seat is not None:
+            self.ring.pop()
+            if seconds > NOTEWORTHY:
+                self._note_longest(seat, seconds)
+        if server.changes.moves:
+            server.changes.settle()
+        if seat is not None:
+            self.put_back(seat)
+            if seconds > server.notable:
+                server.note_step(seat, seconds)
 
     def _turns_given(self) -> int:
         """Return how many turns have begun in the round that is going on."""
@@ -314,104 +307,3 @@ class FairQueue(Queue[S]):
                 server.changes.settle()
             self.put_back(seat)
         return ends or self.still >= MOST
-
-
-class Group(Seat, FairQueue[Any]):
-    """One seat for several tasks, which share what it has by the same rules.
-
-    Made by `Cooperator.group`; it competes while one of its tasks is ready, and costs
-    nothing to those without a group.
-
-    Args:
-        name: What tells it from the others.
-        queue: The queue that it competes in.
-        server: On whose behalf turns are given.
-        weighted: Where it is remembered, once it has a weight of its own.
-    """
-
-    is_seat = True
-    queue: FairQueue[Any]
-    keep = None
-    next = None
-    plain = NoneType
-
-    def __init__(
-        self, name: Hashable, queue: FairQueue[Any], server: Server, weighted: set[Group]
-    ) -> None:
-        self.begin()
-        self.sit(queue)
-        self.bursts = self.alone = True
-        self.name: Hashable = name
-        self._server = server
-        self._weighted = weighted
-        self._weight = 1.0
-        self._member: Seat | None = None  # that has had the last turn, if it was one member's
-
-    def __repr__(self) -> str:
-        return f"<Group {self.name!r} weight={self._weight!r} ready={self.count}>"
-
-    def run(self, _next: None) -> Any:
-        """Have the member whose turn it is take one: that is a turn of the group's."""
-        server, ring = self._server, self.ring
-        server.changes.current = None  # what runs from here on is the core, not a step
-        member = ring.popleft() if ring and ring[0].ready and not self.ahead else self.take()
-        if member is None:  # pragma: no cover (a group without ready members has left)
-            return None
-        self._member = member
-        if member.single:
-            self.give_turn(server, member, in_hand=True)
-            return None
-        server.steps -= 1  # a turn of its own is counted as a step
-        self.deadline, self.now, self.still = self.queue.deadline, server.clock(), 0
-        self.give_burst(server, member, is_alone=False)
-        return NOTHING if self.still >= MOST else None
-
-    def settle(self, _value: object) -> None:
-        """Have turns end: the clock stood still all through a member's."""
-        self.queue.still = MOST
-
-    def raised(self, error: BaseException) -> None:
-        """Raise what is to leave the loop; a member has taken it already."""
-        try:
-            raise error
-        finally:
-            del self, error
-
-    def burst(self, deadline: float, is_alone: bool) -> bool:  # noqa: ARG002, FBT001
-        """Have the members take turns until `deadline`: no other seat competes."""
-        self._member = None
-        self.serve(self._server, deadline)
-        return self.still >= MOST
-
-    def charged(self, seconds: float) -> tuple[tuple[Seat, float], ...]:
-        """Return that the group was charged so many seconds, and whose turn that was."""
-        member = self.longest if self._member is None else self._member.charged(seconds)
-        return ((self, seconds), *member)
-
-    def follow(self) -> Seat | None:
-        """Compete while a member does; return what is to be moved later."""
-        self.wanted: bool = self.count > 0
-        return self.move()
-
-    @property
-    def weight(self) -> float:
-        """Its part of the time, in proportion to other groups and tasks without one.
-
-        Raises:
-            TypeError: The weight that it is set to is not a number.
-            ValueError: The weight that it is set to is not finite and above 0.
-        """
-        return self._weight
-
-    @weight.setter
-    def weight(self, weight: float) -> None:
-        weight = check_finite("weight", weight, positive=True)
-        self._server.changes.make(self._set_weight, weight)
-
-    def _set_weight(self, weight: float) -> None:
-        self._weight = weight
-        self.queue.reweigh(self, weight)
-        if weight == 1:
-            self._weighted.discard(self)
-        else:
-            self._weighted.add(self)

@@ -1,8 +1,8 @@
-"""A task's inner life: its states, its steps, what it waits on, and its end.
+"""A task's inner life: its states, what it is asked, and its end.
 
 `CooperativeTask` is the future that users hold; a Job is what is stepped. All of its
-methods are called as changes (see `_changes`), one after the other. Its `state` moves
-by the table in `_states`, and whether it competes for the time follows from that.
+methods are called as changes (see `_changes`), one after the other. Its `state` moves by
+the table in `_states`, and whether it competes for the time follows from that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cooperative_aio._errors import (
     TaskFailed,
     TaskStopped,
 )
-from cooperative_aio._fairness import FairQueue, Group
+from cooperative_aio._fairness import FairQueue
 from cooperative_aio._futures import cancel_with
 from cooperative_aio._iterators import can_receive, describe, is_generator, strip
 from cooperative_aio._seats import Seat
@@ -52,7 +52,7 @@ class Job(Waiting):
         sink: What takes its values, if anything does.
     """
 
-    __slots__ = ("asked", "held", "how", "was_slow", "weight")
+    __slots__ = ("asked", "held", "how", "was_slow")
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Job(Waiting):
         self.resuming = False
         self.plain = home.usual  # the last class seen that is not awaitable
         self.keep: Callable[[Any], object] | None = None
-        self.weight: float = weight
+        self.weight = weight
         self.state = State.READY
         self.how: type[SchedulerError] | None = None  # it ended
         self.asked: Asked = NOTHING
@@ -87,11 +87,6 @@ class Job(Waiting):
             self.alone = chunks.per_turn == 1
         if sink is not None:
             self.expect(self.plain if sink.keep is not None else Unmatched)
-
-    @property
-    def group(self) -> Group | None:
-        """The group that it is a member of."""
-        return self.queue if isinstance(self.queue, Group) else None
 
     @property
     def interrupted(self) -> bool:
@@ -144,12 +139,6 @@ class Job(Waiting):
         if wanted is not self.wanted:
             self.home.update(self, wanted=wanted)
 
-    def set_weight(self, weight: float) -> None:
-        """Count with another weight from now on."""
-        self.weight = weight
-        self.queue.reweigh(self, weight)
-        self.home.changes.moves.append(None)  # a turn that goes on looks again
-
     # Turns
 
     def settle(self, value: Any) -> None:
@@ -178,21 +167,17 @@ class Job(Waiting):
         """Be a task like any other again, although it was cancelled."""
         self._move("yields a value")
         if not self.home.started:
-            self.home.loop_state.call_soon(self._change, self._wind_up)
+            self.home.loop_state.call_soon(self.home.changes.make, self._wind_up)
 
     def _wind_up(self) -> None:
         """Go on cleaning up, where no tick comes: the Cooperator is not started."""
         if self._is_winding_up():
             self.home.step_now(self)
             if self._is_winding_up():
-                self.home.loop_state.call_soon(self._change, self._wind_up)
+                self.home.loop_state.call_soon(self.home.changes.make, self._wind_up)
 
     def _is_winding_up(self) -> bool:
         return self.asked.unwinding and self.state is State.READY and not self.home.started
-
-    def _change(self, change: Callable[[], object]) -> None:
-        """Make a change from a callback of the loop."""
-        self.home.changes.make(change)
 
     def raised(self, error: BaseException) -> None:
         """Deal with what a step has raised."""
@@ -285,7 +270,7 @@ class Job(Waiting):
                 asked.cancelling = True
         elif not asked.cancelling:
             asked.cancelling = True
-            self.home.loop_state.call_soon(self._change, self._deliver_cancel)
+            self.home.loop_state.call_soon(self.home.changes.make, self._deliver_cancel)
 
     def _deliver_cancel(self) -> None:
         if self.asked.cancelling and self.waiter is None and self.state is State.ENDING:
@@ -400,15 +385,6 @@ class Job(Waiting):
         with contextlib.suppress(RuntimeError):  # the loop is closed
             error = SchedulerStopped("the event loop was closed")
             self.end(SchedulerStopped, error=error, close=True)
-
-    def inherit(self, maker: Seat) -> None:
-        """Owe what `maker` owes, which has ended in the step that made this task."""
-        if maker.queue is self.queue and not self.ready and not self.steps:
-            self.virtual = self.credit = maker.virtual
-            moves = self.home.changes.moves
-            if self in moves:  # others that were made start level with those that were there
-                moves.remove(self)
-                moves.append(self)
 
 
 UNREAD: Final = (

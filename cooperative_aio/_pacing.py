@@ -99,6 +99,9 @@ class Loop(Protocol):
     deadline: float  # until when the code that holds the lease may run
     late_turns: LateTurns | None  # in a browser
 
+    def lend(self, deadline: float) -> None:
+        """Let the code that holds the lease run until `deadline`."""
+
     def call_soon(self, callback: Callable[..., object], *args: object) -> asyncio.Handle:
         """Have the loop call."""
 
@@ -255,7 +258,7 @@ class Pacer:
         if self._loop.deadline > -math.inf:  # it was lent, and has gone on by the clock
             self._slice_left = self._loop.deadline - now
             self._slice_ended = min(self._loop.deadline, now)
-            self._loop.deadline = -math.inf
+            self._loop.lend(-math.inf)
         if now - self._slice_ended >= time_slice.max_wait:
             self._slice_left = time_slice.seconds
         return self._slice_left <= ROUNDING
@@ -345,7 +348,7 @@ class Pacer:
 
     def _grant(self, lease: Lease, member: Member, now: float) -> None:
         self._lease = (lease, member, now)
-        self._loop.deadline = now + min(self._slice_left, member.time_slice.seconds)
+        self._loop.lend(now + min(self._slice_left, member.time_slice.seconds))
         lease.begin()
 
     def _end_lease(self, now: float) -> None:
@@ -354,7 +357,7 @@ class Pacer:
         self._lease = None
         lease.end(now - began)
         if self.queue.count:
-            self._loop.deadline = -math.inf
+            self._loop.lend(-math.inf)
             self._slice_over(member, now - began, now)
         else:
             self.queue.charge(member, now - began)

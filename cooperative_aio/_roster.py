@@ -20,8 +20,9 @@ from cooperative_aio._changes import call_all
 from cooperative_aio._checks import check_context, check_finite, quote
 from cooperative_aio._engine import Engine
 from cooperative_aio._errors import SchedulerFull, SchedulerStopped
-from cooperative_aio._fairness import FairQueue, Group
+from cooperative_aio._fairness import FairQueue
 from cooperative_aio._futures import wake
+from cooperative_aio._groups import Group
 from cooperative_aio._iterators import check_iterator
 from cooperative_aio._job import Job
 from cooperative_aio._loop import LoopState

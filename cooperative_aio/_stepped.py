@@ -11,6 +11,7 @@ from typing import Any
 from cooperative_aio._engine import Engine
 from cooperative_aio._fairness import FairQueue
 from cooperative_aio._futures import is_awaitable
+from cooperative_aio._groups import Group
 from cooperative_aio._iterators import PLAIN, describe, run_in, strip
 from cooperative_aio._seats import Seat
 from cooperative_aio._sinks import ENDLESS, Sink
@@ -42,6 +43,7 @@ class Stepped(Seat):
         "resuming",
         "sink",
         "state",
+        "weight",
     )
 
     queue: FairQueue[Any]
@@ -55,6 +57,7 @@ class Stepped(Seat):
     given_name: str | None
     number: int
     state: State
+    weight: float
 
     def __repr__(self) -> str:
         return (
@@ -86,6 +89,28 @@ class Stepped(Seat):
             return call()
         finally:
             del self, call
+
+    # Its place in the queue
+
+    @property
+    def group(self) -> Group | None:
+        """The group that it is a member of."""
+        return self.queue if isinstance(self.queue, Group) else None
+
+    def set_weight(self, weight: float) -> None:
+        """Count with another weight from now on."""
+        self.weight = weight
+        self.queue.reweigh(self, weight)
+        self.home.changes.moves.append(None)  # a turn that goes on looks again
+
+    def inherit(self, maker: Seat) -> None:
+        """Owe what `maker` owes, which has ended in the step that made this task."""
+        if maker.queue is self.queue and not self.ready and not self.steps:
+            self.virtual = self.credit = maker.virtual
+            moves = self.home.changes.moves
+            if self in moves:  # others that were made start level with those that were there
+                moves.remove(self)
+                moves.append(self)
 
     # Turns of several steps
 

@@ -50,7 +50,8 @@ OF_OTHER_MODULES = {
 ANNOTATIONS = {
     "Batches",
     "QuietCollector",
-    "Statistics", "TaskOptions",
+    "Statistics",
+    "TaskOptions",
 }  # what functions return, to annotate with
 
 
