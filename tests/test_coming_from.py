@@ -6,6 +6,7 @@ test_coming_from_twisted.py and test_coming_from_cooperative.py.
 
 import ast
 import asyncio
+import functools
 import importlib.util
 import re
 import select
@@ -139,6 +140,7 @@ def names_of_tests(text):
     return re.findall(r"`((?:Test\w+\.)?test_\w+)`", text)
 
 
+@functools.cache
 def existing_tests():
     """Return the names of all tests: `test_…` or `Test….test_…`."""
     names = set()
@@ -162,7 +164,8 @@ def test_every_row_of_a_guide_has_tests_that_show_it(guide):
 
 @on_every_guide
 def test_every_test_that_shows_a_row_exists(guide):
-    named = {name for tests in shown_of(guide).values() for row in tests.values() for name in row}
+    sections = shown_of(guide).values()
+    named = {name for section in sections for tests in section.values() for name in tests}
     assert len(named) > 10
     assert sorted(named - existing_tests()) == []
 

@@ -3,7 +3,7 @@
 The first line of a snippet tells what it is:
 
 * `# examples/….py`, or another path: a quotation, which stands in that file;
-* `# app.py`, or another name: a whole file, with its imports;
+* `# app.py`, or another name: a whole file, with its imports; so is what calls `asyncio.run`;
 * `# Twisted`: code for what that guide comes from;
 * anything else: it can be pasted into `python -m asyncio`, after the others of its page.
 """
@@ -16,6 +16,7 @@ import inspect
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from types import FunctionType
 
@@ -23,12 +24,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SNIPPET = re.compile(r"^( *)```python\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 QUOTED = re.compile(r"# ((?:examples|tests|benchmarks|docs)/[\w/.]+)\n(.*)", re.DOTALL)
-FILE = re.compile(r"# (\w+)\.py\n")
+FILE = re.compile(r"(?:# (\w+)\.py\n|.*^asyncio\.run\()", re.MULTILINE | re.DOTALL)
 ANCESTOR = re.compile(r"# (Twisted|cooperative|Kiwi)\n")
 IMPORTED_AS = {"Twisted": "twisted", "cooperative": "cooperative", "Kiwi": "kiwi"}
-PROGRAM = 'if __name__ == "__main__":'
+PROGRAM = re.compile(r'^if __name__ == "__main__":|^asyncio\.run\(', re.MULTILINE)
 IN_VIRTUAL_TIME = {"tasklets.md"}  # whose programs tests/tasklet/test_tasklet_docs.py runs
 on_every_page = pytest.mark.parametrize(
     "page", PAGES, ids=lambda page: str(page.relative_to(ROOT))
@@ -36,8 +37,9 @@ on_every_page = pytest.mark.parametrize(
 
 
 def snippets(page):
-    """Return the snippets of a page."""
-    return SNIPPET.findall(page.read_text(encoding="utf-8"))
+    """Return the snippets of a page, also those of its lists."""
+    found = SNIPPET.findall(page.read_text(encoding="utf-8"))
+    return [textwrap.dedent(snippet) for _, snippet in found]
 
 
 def pasted(snippet):
@@ -82,10 +84,10 @@ def test_the_files_run(page, tmp_path):
     for number, snippet in enumerate(snippets(page)):
         if found := FILE.match(snippet):
             code = compile(snippet, f"{page} snippet {number}", "exec")
-            if PROGRAM not in snippet:
+            if not PROGRAM.search(snippet):
                 exec(code, {"__name__": found[1]})  # noqa: S102 - our own page
             elif page.name not in IN_VIRTUAL_TIME:
-                path = tmp_path / f"{found[1]}.py"
+                path = tmp_path / f"{found[1] or 'program'}.py"
                 path.write_text(snippet, encoding="utf-8")
                 command = [sys.executable, "-P", str(path)]
                 done = subprocess.run(
@@ -148,7 +150,7 @@ def test_every_link_leads_somewhere(page):
 
 def test_every_page_has_a_line_for_each_of_its_snippets_fences():
     for page in PAGES:
-        fences = re.findall(r"^```python.*$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        fences = re.findall(r"^ *```python.*$", page.read_text(encoding="utf-8"), re.MULTILINE)
         assert len(fences) == len(snippets(page)), page
 
 
