@@ -100,7 +100,9 @@ SHOWN = ROOT / "docs" / "project" / "coming-from.md"  # which tests show each ro
 
 
 def text_of(guide):
-    return (GUIDES / f"{guide}.md").read_text("utf-8")
+    """Return the text of a guide, which may have several pages: the shortest name is first."""
+    pages = sorted(GUIDES.glob(f"{guide}*.md"), key=lambda page: len(page.name))
+    return "\n".join(page.read_text("utf-8") for page in pages)
 
 
 def sections_of(text, level="##"):
