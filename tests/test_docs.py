@@ -20,7 +20,10 @@ import textwrap
 from pathlib import Path
 from types import FunctionType
 
+import httpx
 import pytest
+
+from cooperative_aio.functions import PreemptionUnavailable
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -76,7 +79,10 @@ def test_the_snippets_can_be_pasted_and_run(page, monkeypatch):
             if QUOTED.match(snippet) or FILE.match(snippet) or ANCESTOR.match(snippet):
                 continue
             for code in pasted(snippet):
-                runner.run(run_on_the_loop(code, names))
+                try:
+                    runner.run(run_on_the_loop(code, names))
+                except PreemptionUnavailable as error:
+                    pytest.skip(str(error))
 
 
 @on_every_page
@@ -152,6 +158,23 @@ def test_every_page_has_a_line_for_each_of_its_snippets_fences():
     for page in PAGES:
         fences = re.findall(r"^ *```python.*$", page.read_text(encoding="utf-8"), re.MULTILINE)
         assert len(fences) == len(snippets(page)), page
+
+
+def test_the_server_of_the_readme_answers():
+    [program] = [snippet for snippet in snippets(PAGES[0]) if FILE.match(snippet)]
+    names = {"__name__": "app"}
+    exec(compile(program, "app.py", "exec"), names)  # noqa: S102 - our own page
+
+    async def ask():
+        transport = httpx.ASGITransport(names["app"])
+        async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+            answers = [await client.get(path) for path in ("/ping", "/work?below=1000")]
+        return [answer.json() for answer in answers]
+
+    try:
+        assert asyncio.run(ask()) == ["pong", {"longest": 178}]
+    except PreemptionUnavailable as error:
+        pytest.skip(str(error))
 
 
 def test_the_readme_has_snippets_and_fits_on_two_pages():
