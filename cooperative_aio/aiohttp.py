@@ -25,20 +25,8 @@ Needs `cooperative-aio[aiohttp]`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
-)
-from contextlib import (
-    AbstractAsyncContextManager,
-    aclosing,
-    asynccontextmanager,
-    contextmanager,
-)
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, Final
 
 from aiohttp import web
@@ -46,22 +34,10 @@ from aiohttp.typedefs import Handler
 from typing_extensions import Unpack
 
 from cooperative_aio import Cooperator, SchedulerFull, SchedulerStopped
-from cooperative_aio._checks import check_count, check_finite
-from cooperative_aio._json_array import (
-    Dumps,
-    TaskOptions,
-    array_in_pieces,
-    check_array,
-    compact,
-    text_in_batches,
-)
-from cooperative_aio._lifetime import (
-    Answering,
-    ClientLostError,
-    Lifetime,
-    sending,
-)
-from cooperative_aio.offload import BatchSource
+from cooperative_aio._json_array import Dumps, Rows, TaskOptions, compact
+from cooperative_aio._servers._bodies import Body, Lines, array_body, text_body
+from cooperative_aio._servers._lifetime import Lifetime
+from cooperative_aio._servers._requests import Answering, ClientLostError, while_waiting
 
 __all__ = [
     "COOPERATOR",
@@ -219,20 +195,12 @@ async def while_connected(socket: web.WebSocketResponse) -> AsyncIterator[None]:
     Cancellation: cancels what is inside.
     """
 
-    async def watch() -> None:
+    async def until_closed() -> None:
         async for _ in socket:
             pass
-        inside.cancel("gone")
 
-    async with Answering() as inside:
-        watching = asyncio.create_task(watch())
-        try:
-            yield
-        finally:
-            watching.cancel()
-            await asyncio.wait([watching])
-    if not watching.cancelled():
-        watching.result()
+    async with while_waiting(until_closed):
+        yield
 
 
 # Answers
@@ -240,7 +208,7 @@ async def while_connected(socket: web.WebSocketResponse) -> AsyncIterator[None]:
 
 async def json_array_response(
     request: web.Request,
-    rows: Iterable[Any] | BatchSource[Any],
+    rows: Rows,
     dumps: Dumps = compact,
     *,
     streamed: bool = False,
@@ -285,16 +253,19 @@ async def json_array_response(
 
     Cancellation: closes the generator of the rows.
     """
-    check_array(rows, dumps, seconds)
-    made = array_in_pieces(rows, dumps, seconds, _cooperator(request, cooperator), **options)
+    body = array_body(
+        *(rows, dumps, cooperator, patience, options),
+        streamed=streamed,
+        seconds=seconds,
+    )
     response = web.StreamResponse(status=status, headers=headers)
     response.content_type = content_type
-    return await _send(request, response, made, patience, is_whole=not streamed)
+    return await _send(request, response, body)
 
 
 async def batches_response(
     request: web.Request,
-    lines: Iterable[str | bytes | None] | BatchSource[Any],
+    lines: Lines,
     content_type: str = "text/plain",
     *,
     max_batch_size: int = 1000,
@@ -332,46 +303,32 @@ async def batches_response(
 
     Cancellation: closes the generator of the lines.
     """
-    check_count("max_batch_size", max_batch_size)
-    check_finite("max_seconds", max_seconds, positive=True)
-    made = text_in_batches(
-        lines, max_batch_size, max_seconds, _cooperator(request, cooperator), **options
+    body = text_body(
+        *(lines, cooperator, patience, options),
+        max_batch_size=max_batch_size,
+        max_seconds=max_seconds,
     )
     response = web.StreamResponse(status=status, headers=headers)
     response.content_type = content_type
     if content_type.startswith("text/"):
         response.charset = "utf-8"
-    return await _send(request, response, made, patience, is_whole=False)
-
-
-def _cooperator(request: web.Request, cooperator: Cooperator | None) -> Cooperator | None:
-    return cooperator or request.config_dict.get(COOPERATOR)
+    return await _send(request, response, body)
 
 
 async def _send(
-    request: web.Request,
-    response: web.StreamResponse,
-    made: AsyncGenerator[bytes],
-    patience: float | None,
-    *,
-    is_whole: bool,
+    request: web.Request, response: web.StreamResponse, body: Body
 ) -> web.StreamResponse:
-    """Send a body piece by piece; until the first, what goes wrong has a status of its own."""
-    if patience is not None:
-        check_finite("patience", patience, positive=True)
-    async with aclosing(made):
-        first = [piece async for piece in made] if is_whole else [await anext(made, b"")]
-        if is_whole:
-            response.content_length = sum(map(len, first))
+    async def begin(length: int | None) -> None:
+        response.content_length = length
         await response.prepare(request)
-        try:
-            for piece in first:
-                async with sending(patience):
-                    await response.write(piece)
-            async for piece in made:
-                async with sending(patience):
-                    await response.write(piece)
-        except ClientLostError:
-            if request.transport is not None:
-                request.transport.abort()
+
+    cooperator = request.config_dict.get(COOPERATOR)
+    is_wanted = request.method != "HEAD"
+    try:
+        await body.send(
+            *(begin, response.write, response.write_eof, cooperator), is_wanted=is_wanted
+        )
+    except ClientLostError:
+        if request.transport is not None:
+            request.transport.abort()
     return response
