@@ -30,10 +30,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 from typing_extensions import Unpack
 
-from cooperative_aio import Cooperator, SchedulerFull, SchedulerStopped
+from cooperative_aio import Cooperator
 from cooperative_aio._json_array import Dumps, Rows, TaskOptions, compact
 from cooperative_aio._servers._bodies import Body, Lines, array_body, text_body
 from cooperative_aio._servers._lifetime import Lifetime
@@ -104,25 +104,6 @@ def setup(
     if app.frozen:
         raise RuntimeError("cannot set up an application that has started; do it before")
     lifetime = Lifetime(cooperator, place, grace, retry_after)
-    clients = _Clients()
-
-    @web.middleware
-    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-        await lifetime.serve()
-        async with Answering(lifetime) as inside:
-            try:
-                with clients.watched(request, inside):
-                    return await handler(request)
-            except (SchedulerFull, SchedulerStopped):
-                if BEGUN in request:
-                    raise
-                return _refusal(lifetime)
-        if BEGUN in request:
-            if request.transport is not None:
-                request.transport.abort()  # else what was sent would look complete
-            response: web.StreamResponse = request[BEGUN]
-            return response
-        return _refusal(lifetime)
 
     async def start(app: web.Application) -> None:
         await lifetime.start()
@@ -135,11 +116,31 @@ def setup(
         await lifetime.end()
 
     app[COOPERATOR] = lifetime.cooperator
-    app.middlewares.insert(0, answer)
+    app.middlewares.insert(0, _answering(lifetime))
     app.on_response_prepare.insert(0, _note)
     app.on_startup.insert(0, start)
     app.on_shutdown.insert(0, begin_to_end)
     app.on_cleanup.insert(0, end)  # before anything is closed that tasks may use
+
+
+def _answering(lifetime: Lifetime) -> Middleware:
+    """Return what is called for each request of an application."""
+    clients = _Clients()
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        await lifetime.serve()
+        async with Answering(lifetime, lambda: BEGUN in request) as inside:
+            with clients.watched(request, inside):
+                return await handler(request)
+        if BEGUN not in request:
+            return _refusal(lifetime)
+        if request.transport is not None:
+            request.transport.abort()  # else what was sent would look complete
+        response: web.StreamResponse = request[BEGUN]
+        return response
+
+    return answer
 
 
 async def _note(request: web.Request, response: web.StreamResponse) -> None:

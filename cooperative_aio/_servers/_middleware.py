@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from cooperative_aio import Cooperator, SchedulerFull, SchedulerStopped
+from cooperative_aio import Cooperator
 from cooperative_aio._servers._clients import Client, is_last
 from cooperative_aio._servers._lifetime import Lifetime
 from cooperative_aio._servers._requests import Answering
@@ -132,28 +132,20 @@ class CooperativeMiddleware:
                 client.ignore()  # what comes now is said to every client
             await send(message)
 
-        async with Answering(self._lifetime) as request:
+        async with Answering(self._lifetime, lambda: begun) as request:
             client = Client(receive, lambda: request.cancel("gone"))
             try:
                 await self.app(scope, client.receive, send_and_note)
-            except (SchedulerFull, SchedulerStopped):
-                if begun:
-                    raise
-                await self._refusal()(scope, receive, send)
             finally:
                 client.ignore()
-        if request.reason == "shutdown" and not begun:
+        if request.is_refused:
             await self._refusal()(scope, receive, send)
 
     async def _answer_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with Answering(self._lifetime) as socket:
-            try:
+            with suppress(WebSocketDisconnect):
                 await self.app(scope, receive, send)
-            except (SchedulerFull, SchedulerStopped):
-                await self._close(send)
-            except WebSocketDisconnect:  # it has gone, which is no error
-                return
-        if socket.reason == "shutdown":
+        if socket.is_refused:
             await self._close(send)
 
     def _refusal(self) -> JSONResponse:

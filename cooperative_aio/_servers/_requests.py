@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self
 
+from cooperative_aio import SchedulerFull, SchedulerStopped, TaskStopped
+
 __all__ = ["Answering", "ClientLostError", "Reason", "sending", "while_waiting"]
 
 Reason = Literal["gone", "shutdown"]
@@ -49,11 +51,27 @@ class Requests(Protocol):
 
 
 class Answering:
-    """The code that answers one request: it can be cancelled from elsewhere, quietly."""
+    """The code that answers one request: it can be cancelled from elsewhere, quietly.
 
-    def __init__(self, requests: Requests | None = None) -> None:
+    Args:
+        requests: The application's, if that owns what computes; then what it refuses to
+            compute is no error.
+        has_begun: Tells whether the client has been sent something.
+
+    Attributes:
+        reason: Why the code was cancelled; None if it was not.
+        is_refused: Whether the client is to be told to come again.
+    """
+
+    def __init__(
+        self,
+        requests: Requests | None = None,
+        has_begun: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.reason: Reason | None = None
+        self.is_refused = False
         self._requests = requests
+        self._has_begun = has_begun
         self._timeout = asyncio.timeout(None)  # a scope to cancel, without a time
 
     def cancel(self, reason: Reason) -> None:
@@ -78,13 +96,20 @@ class Answering:
 
         Cancellation: does not suspend.
         """
-        if self._requests is not None:
-            self._requests.discard(self)
+        is_over = False
         try:
             await self._timeout.__aexit__(kind, error, traceback)
         except TimeoutError:
-            return True
-        return False
+            is_over = True
+        if self._requests is None:
+            return is_over
+        self._requests.discard(self)
+        is_ending = self.reason == "shutdown"
+        is_full = isinstance(error, (SchedulerFull, SchedulerStopped))
+        self.is_refused = (is_full or is_ending) and not self._has_begun()
+        # Where cleaning up takes too long, what is awaited is stopped after the cancellation.
+        was_stopped = is_ending and isinstance(error, TaskStopped)
+        return is_over or was_stopped or (is_full and self.is_refused)
 
 
 @asynccontextmanager
