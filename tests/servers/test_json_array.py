@@ -97,6 +97,64 @@ async def test_rows_may_come_from_a_place():
         assert await encoded(place.open(generated, ROWS)) == compact(ROWS).encode()
 
 
+async def fetched(rows, log=None):
+    """Rows as a database's cursor gives them: some at once, and now and then a wait."""
+    try:
+        for number, row in enumerate(rows):
+            if number % 100 == 50:
+                await asyncio.sleep(0)
+            yield row
+    finally:
+        if log is not None:
+            log.append("closed")
+
+
+@pytest.mark.parametrize("count", [0, 1, 1000])
+async def test_rows_may_come_from_an_asynchronous_generator(count):
+    log = []
+    assert await encoded(fetched(ROWS[:count], log)) == compact(ROWS[:count]).encode()
+    assert log == ["closed"]
+
+
+async def test_rows_may_come_from_an_asynchronous_iterator_that_cannot_be_closed():
+    class Cursor:
+        def __init__(self):
+            self.rows = iter(ROWS)
+
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            for row in self.rows:
+                return row
+            raise StopAsyncIteration
+
+    assert await encoded(Cursor()) == compact(ROWS).encode()
+
+
+async def test_a_table_is_cut_by_rows_and_given_to_dumps():
+    class Table:
+        columns = ("number", "text")
+
+        def __init__(self, rows):
+            self.rows = rows
+
+        def __len__(self):
+            return len(self.rows)
+
+        def __getitem__(self, some):
+            return Table(self.rows[some])
+
+        def __iter__(self):
+            raise AssertionError("it would give the columns")
+
+    assert await encoded(Table(ROWS), lambda table: compact(table.rows)) == (
+        compact(ROWS).encode()
+    )
+    with pytest.raises(TypeError, match="Table is not JSON serializable"):
+        await encoded(Table(ROWS))
+
+
 async def test_text_is_compact_and_as_it_is():
     assert compact([{"a": "é", "b": [1, 2]}]) == '[{"a":"é","b":[1,2]}]'
     with pytest.raises(ValueError, match="Out of range float values"):
@@ -183,6 +241,13 @@ async def test_a_source_that_is_not_needed_any_more_is_closed():
     assert source.closed == 1
 
 
+async def test_an_asynchronous_generator_that_is_not_needed_any_more_is_closed():
+    pieces = json_array(fetched(ROWS, log := []), seconds=1e-9)
+    await anext(pieces)
+    await pieces.aclose()
+    assert log == ["closed"]
+
+
 async def test_what_the_rows_raise_comes_out():
     def rows():
         yield 1
@@ -190,6 +255,8 @@ async def test_what_the_rows_raise_comes_out():
 
     with pytest.raises(KeyError, match="no such row"):
         await encoded(rows())
+    with pytest.raises(ZeroDivisionError, match="division"):
+        await encoded(fetched(1 / 0 for _ in range(2)))
     source = Source([1], fails=KeyError("no such batch"))
     with pytest.raises(KeyError, match="no such batch"):
         await encoded(source)
