@@ -100,6 +100,8 @@ async def test_who_asks_aiohttp_for_the_head_gets_no_body(kind):
 @on_virtual_time
 @pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError("of the socket")])
 async def test_a_connection_that_breaks_is_no_error(error, caplog):
+    caplog.set_level("INFO")
+
     async def fail(_):
         raise error
 
