@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 from collections import deque
 
@@ -153,6 +154,15 @@ async def test_a_table_is_cut_by_rows_and_given_to_dumps():
     )
     with pytest.raises(TypeError, match="Table is not JSON serializable"):
         await encoded(Table(ROWS))
+
+
+async def test_tables_may_be_of_pandas_and_polars():
+    pandas = pytest.importorskip("pandas")
+    polars = pytest.importorskip("polars")
+    as_rows = functools.partial(pandas.DataFrame.to_json, orient="records")
+    assert json.loads(await encoded(pandas.DataFrame(ROWS), as_rows)) == ROWS
+    as_rows = polars.DataFrame.write_json
+    assert json.loads(await encoded(polars.DataFrame(ROWS), as_rows)) == ROWS
 
 
 async def test_text_is_compact_and_as_it_is():
