@@ -13,7 +13,9 @@ from collections.abc import (
     Iterable,
     Mapping,
 )
+from contextlib import asynccontextmanager
 from contextvars import Context
+from functools import partial
 from typing import Any, Final, TypedDict
 
 from typing_extensions import Unpack
@@ -24,7 +26,7 @@ from cooperative_aio._checks import check_callable, check_finite, quote
 from cooperative_aio._cooperator import Cooperator
 from cooperative_aio._pieces import pieces
 
-__all__ = ["Dumps", "Rows", "TaskOptions", "check_array", "compact", "json_array"]
+__all__ = ["Dumps", "Rows", "TaskOptions", "check_array", "compact", "drawn", "json_array"]
 
 Dumps = Callable[[Any], str | bytes]
 Rows = Iterable[Any] | AsyncIterable[Any] | BatchSource[Any]
@@ -147,30 +149,37 @@ async def _in_pieces(
     options: TaskOptions,
 ) -> AsyncGenerator[bytes]:
     encoder = _Encoder(dumps)
-    values, close = _drawn(rows, seconds)
-    try:
+    async with drawn(rows, seconds) as values:
         made = pieces(values, encoder, seconds)
         async with batches(TOGETHER, made, cooperator, max_seconds=SOON, **options) as stream:
             async for batch in stream:
                 yield b"".join(batch)
-    finally:
-        if close is not None:
-            await close()
     yield encoder.end()
 
 
 # Rows that have to be waited for
 
 
-def _drawn(rows: Any, seconds: float) -> tuple[Any, Callable[[], Any] | None]:
-    """Return an iterable of the rows, and what closes it besides."""
+@asynccontextmanager
+async def drawn(rows: Any, seconds: float) -> AsyncGenerator[Iterable[Any]]:
+    """Give an iterable of the rows; close what they come from.
+
+    Cancellation: closes it, too.
+    """
     if _is_source(rows):
-        return _rows_of(lambda: rows.next_batch(AT_A_TIME, SOON)), rows.close
-    if isinstance(rows, AsyncIterable):
+        close: Callable[[], Any] | None = rows.close
+        rows = _rows_of(partial(rows.next_batch, AT_A_TIME, SOON))
+    elif isinstance(rows, AsyncIterable):
         iterator = aiter(rows)
-        some = _rows_of(lambda: _next_rows(iterator, seconds))
-        return some, getattr(iterator, "aclose", None)
-    return rows, None
+        close = getattr(iterator, "aclose", None)
+        rows = _rows_of(partial(_next_rows, iterator, seconds))
+    else:
+        close = None
+    try:
+        yield rows
+    finally:
+        if close is not None:
+            await close()
 
 
 def _is_source(rows: object) -> bool:

@@ -93,7 +93,8 @@ def setup(
         place: Returns the place to offload to, such as `offload.processes`; None if there
             is to be none.
         grace: Seconds that what is under way may go on at the end. It should be less than
-            what the server, and whatever supervises that, allow.
+            what the server, and whatever supervises that, allow. What has to be killed at
+            the place takes that place's own `grace` besides.
         retry_after: Seconds after which a client that was refused shall come again.
 
     Raises:
@@ -226,8 +227,9 @@ async def json_array_response(
     Args:
         request: The request.
         rows: What is in the array: any iterable, such as a list; a generator, whose
-            values but None are taken, and whose awaitables are waited on; or a source
-            that a place has opened.
+            values but None are taken, and whose awaitables are waited on; an asynchronous
+            iterable, such as a database's cursor; or a source that a place has opened. A
+            table of pandas or polars is cut by rows, and `dumps` is given tables.
         dumps: Encodes a list of rows, as `json.dumps`, `orjson.dumps` and the `dump_json`
             of pydantic's `TypeAdapter(list[Row])` do. By default it is the standard
             library's, without spaces.
@@ -281,8 +283,8 @@ async def batches_response(
 
     Args:
         request: The request.
-        lines: An iterable of str or bytes, such as a generator; or a source that a place
-            has opened. What there is of it is put together and sent.
+        lines: An iterable of str or bytes, such as a generator; an asynchronous one; or a
+            source that a place has opened. What there is of it is put together and sent.
         content_type: What it is.
         max_batch_size: How many lines are put together at most.
         max_seconds: Seconds after which what there is is sent.

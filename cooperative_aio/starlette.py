@@ -30,10 +30,10 @@ from typing import Final
 
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
-from starlette.websockets import WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect
 from typing_extensions import Unpack
 
 from cooperative_aio import Cooperator
@@ -48,7 +48,7 @@ CLIENT_CLOSED_REQUEST: Final = 499  # what servers log; nobody is there to read 
 
 
 @asynccontextmanager
-async def while_connected(connection: HTTPConnection) -> AsyncIterator[None]:
+async def while_connected(connection: Request | WebSocket) -> AsyncIterator[None]:
     """Cancel what is inside when the client goes away.
 
     For a WebSocket that tells of progress, and for requests where there is no
@@ -65,7 +65,7 @@ async def while_connected(connection: HTTPConnection) -> AsyncIterator[None]:
 
     Cancellation: cancels what is inside.
     """
-    async with _while_connected(connection.receive) as (inside, last):  # type: ignore[attr-defined]
+    async with _while_connected(connection.receive) as (inside, last):
         yield
     if inside.reason is None:
         return
@@ -143,8 +143,9 @@ class JSONArrayResponse(_BodyResponse):
 
     Args:
         rows: What is in the array: any iterable, such as a list; a generator, whose
-            values but None are taken, and whose awaitables are waited on; or a source
-            that a place has opened.
+            values but None are taken, and whose awaitables are waited on; an asynchronous
+            iterable, such as a database's cursor; or a source that a place has opened. A
+            table of pandas or polars is cut by rows, and `dumps` is given tables.
         dumps: Encodes a list of rows, as `json.dumps`, `orjson.dumps` and the `dump_json`
             of pydantic's `TypeAdapter(list[Row])` do. By default it is the standard
             library's, as compact as Starlette's.
@@ -198,8 +199,8 @@ class BatchesResponse(_BodyResponse):
     """Text that is sent as it is made: an export, lines of JSON, server-sent events.
 
     Args:
-        lines: An iterable of str or bytes, such as a generator; or a source that a place
-            has opened. What there is of it is put together and sent.
+        lines: An iterable of str or bytes, such as a generator; an asynchronous one; or a
+            source that a place has opened. What there is of it is put together and sent.
         media_type: What it is; `text/plain` by default.
         max_batch_size: How many lines are put together at most.
         max_seconds: Seconds after which what there is is sent.

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from typing_extensions import Unpack
 
 from cooperative_aio import Cooperator, batches
 from cooperative_aio._checks import check_count, check_finite
-from cooperative_aio._json_array import Dumps, Rows, TaskOptions, check_array, json_array
+from cooperative_aio._json_array import Dumps, Rows, TaskOptions, check_array, drawn, json_array
 from cooperative_aio._servers._requests import sending
 from cooperative_aio.offload import BatchSource
 
 __all__ = ["Body", "Lines", "array_body", "text_body"]
 
-Lines = Iterable[str | bytes | None] | BatchSource[Any]
+Text = str | bytes | None
+Lines = Iterable[Text] | AsyncIterable[Text] | BatchSource[Any]
+
+SECONDS: Final = 0.001  # how long an asynchronous iterable of lines is read at a time
 
 
 class Maker(Protocol):
@@ -146,7 +149,11 @@ async def _text_in_batches(
     cooperator: Cooperator | None,
     **options: Unpack[TaskOptions],
 ) -> AsyncGenerator[bytes]:
-    stream = batches(max_batch_size, lines, cooperator, max_seconds=max_seconds, **options)
-    async with stream:
-        async for batch in stream:
-            yield "".join(batch).encode() if isinstance(batch[0], str) else b"".join(batch)
+    source: AbstractAsyncContextManager[Any] = nullcontext(lines)
+    if isinstance(lines, AsyncIterable):
+        source = drawn(lines, SECONDS)
+    async with source as values:
+        stream = batches(max_batch_size, values, cooperator, max_seconds=max_seconds, **options)
+        async with stream:
+            async for batch in stream:
+                yield "".join(batch).encode() if isinstance(batch[0], str) else b"".join(batch)

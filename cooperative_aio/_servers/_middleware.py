@@ -43,7 +43,8 @@ class CooperativeMiddleware:
         place: Returns the place to offload to, such as `offload.processes`; None if there
             is to be none.
         grace: Seconds that what is under way may go on at the end. It should be less than
-            what the server, and whatever supervises that, allow.
+            what the server, and whatever supervises that, allow. What has to be killed at
+            the place takes that place's own `grace` besides.
         retry_after: Seconds after which a client that was refused shall come again.
 
     Raises:

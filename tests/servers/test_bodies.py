@@ -94,6 +94,33 @@ async def test_who_asks_aiohttp_for_the_head_gets_no_body(kind):
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+# Lines of an asynchronous generator
+
+
+@on_virtual_time
+@pytest.mark.parametrize("kind", [str, lambda number: f"{number}\n".encode()])
+async def test_lines_may_come_from_an_asynchronous_generator(kind):
+    log = []
+
+    async def fetched():
+        try:
+            for number in range(1000):
+                if number % 100 == 50:
+                    await asyncio.sleep(1)
+                yield kind(number)
+        finally:
+            log.append("closed")
+
+    async def handler(_):
+        return BatchesResponse(fetched())
+
+    call = Call(Starlette(routes=[Route("/", handler)]))
+    await call.running
+    lines = [kind(number) for number in range(1000)]
+    whole = "".join(lines).encode() if kind is str else b"".join(lines)
+    assert (call.body_sent, log) == (whole, ["closed"])
+
+
 # Clients that go
 
 
