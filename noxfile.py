@@ -174,6 +174,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"], default=False)
+def databases(session: nox.Session) -> None:
+    """Measure round trips to real databases beside a job; `-- --install` fetches these."""
+    session.install(wheel(session), *group("databases"))
+    session.run("python", "benchmarks/databases.py", *session.posargs)
+
+
+@nox.session(requires=["build"], default=False)
 def bench(session: nox.Session) -> None:
     """Measure, one benchmark after the other, or those that are named; draw the charts."""
     session.install(wheel(session), *group("bench"))

@@ -6,8 +6,13 @@ of a Cooperator, beside one that computes for 5 ms and then awaits `sleep(0)`, a
 in a thread. The servers are Debian's `postgresql` and `redis-server`, which are started here,
 with sockets in a directory of their own, and ended.
 
-    python benchmarks/databases.py
-    python benchmarks/databases.py --postgresql /usr/lib/postgresql/15/bin
+    python benchmarks/databases.py --install       which takes root, and apt-get
+    python benchmarks/databases.py --slice 0.005 0.02
+
+A slice that begins while a reply is on its way makes that wait. So it is counted in how many
+transactions no slice began: where that is more than half, the median is about that of no job
+at all. Replies take longer on a machine that is busy with other things, since the database
+has to wait for a core; then a slice does begin.
 """
 
 from __future__ import annotations
@@ -30,7 +35,7 @@ import redis.asyncio
 from _common import Report, parse_arguments
 from _jobs import work
 
-from cooperative_aio import cooperate
+from cooperative_aio import Cooperator, TimeSlice
 
 TRIPS = 5
 TURN = 0.005  # seconds that the hand-made job computes at a time
@@ -42,6 +47,9 @@ COOPERATOR = "Cooperator"
 BY_HAND = "5 ms, then sleep(0)"
 THREAD = "to_thread"
 
+PACKAGES = {"asyncpg": "postgresql", "redis": "redis-server"}  # Debian's
+PROGRAMS = {"asyncpg": "postgres", "redis": "redis-server"}
+
 Transaction = Callable[[], Awaitable[Any]]
 
 
@@ -51,10 +59,15 @@ Transaction = Callable[[], Awaitable[Any]]
 class Job:
     """An endless job in one of the ways, which counts what it gets done."""
 
-    def __init__(self, way: str) -> None:
+    def __init__(self, way: str, time_slice: TimeSlice) -> None:
         self.units = 0
         self._way = way
         self._ended = False
+        self._cooperator = Cooperator(time_slice=time_slice)
+
+    def slices(self) -> int:
+        """Return how many slices it has had."""
+        return self._cooperator.statistics().ticks
 
     def _steps(self) -> Iterator[None]:
         while not self._ended:
@@ -79,7 +92,7 @@ class Job:
         """Compute as long as the context lasts."""
         running: asyncio.Future[Any]
         if self._way == COOPERATOR:
-            running = cooperate(self._steps())
+            running = self._cooperator.cooperate(self._steps())
         elif self._way == BY_HAND:
             running = asyncio.create_task(self._compute_by_hand())
         elif self._way == THREAD:
@@ -107,8 +120,22 @@ def as_unprivileged(directory: Path) -> dict[str, Any]:
     return {"user": "nobody", "env": {**os.environ, "HOME": str(directory)}}
 
 
-def find(program: str, directory: str | None) -> str | None:
-    return shutil.which(program, path=directory)
+def find(program: str, directory: str | None = None) -> str | None:
+    """Return the path of a program; Debian has PostgreSQL's in a directory for each version."""
+    if directory is not None:
+        return shutil.which(program, path=directory)
+    versions = Path("/usr/lib/postgresql").glob("*/bin")
+    newest = sorted(versions, key=lambda path: float(path.parent.name), reverse=True)
+    return shutil.which(program, path=os.pathsep.join([*map(str, newest), os.defpath]))
+
+
+def install(databases: list[str]) -> None:
+    """Install what is missing of Debian's packages."""
+    missing = [
+        PACKAGES[name] for name in databases if name in PROGRAMS and not find(PROGRAMS[name])
+    ]
+    if missing:
+        subprocess.run(["apt-get", "install", "--yes", *missing], check=True)  # noqa: S603, S607
 
 
 @contextlib.contextmanager
@@ -205,37 +232,52 @@ DATABASES = {"asyncpg": postgresql, "redis": redis_server, "aiosqlite": sqlite}
 # Measuring
 
 
-async def latencies(transact: Transaction, seconds: float) -> list[float]:
+async def latencies(
+    transact: Transaction, seconds: float, slices: Callable[[], int] = int
+) -> tuple[list[float], float]:
+    """Return the seconds that transactions took, and the part of them without a slice."""
     took = []
+    undisturbed = 0
     end = time.perf_counter() + seconds
     while (began := time.perf_counter()) < end:
+        before = slices()
         await transact()
         took.append(time.perf_counter() - began)
+        undisturbed += slices() == before
         await asyncio.sleep(PAUSE)
-    return took
+    return took, undisturbed / len(took)
 
 
 async def measure(
-    name: str, transact: Transaction, rounds: int, seconds: float, report: Report
+    name: str,
+    transact: Transaction,
+    rounds: int,
+    seconds: float,
+    time_slice: TimeSlice,
+    report: Report,
 ) -> None:
     """Measure each way once in each round; a machine that drifts hurts all alike."""
     await latencies(transact, 0.2)  # to warm up
     medians: dict[str, list[float]] = {way: [] for way in (IDLE, COOPERATOR, BY_HAND, THREAD)}
     tails: dict[str, list[float]] = {way: [] for way in medians}
     units: dict[str, list[float]] = {way: [] for way in medians if way != IDLE}
+    undisturbed = []
     for _ in range(rounds):
         for way, median in medians.items():
-            job = Job(way)
+            job = Job(way, time_slice)
             began = time.perf_counter()
             async with job.running():
-                took = await latencies(transact, seconds)
+                took, part = await latencies(transact, seconds, job.slices)
             median.append(1e3 * statistics.median(took))
-            tails[way].append(1e3 * max(took))
+            tails[way].append(1e3 * statistics.quantiles(took, n=100)[98])
             if way != IDLE:
                 units[way].append(job.units / (time.perf_counter() - began))
+            if way == COOPERATOR:
+                undisturbed.append(100 * part)
     for way, median in medians.items():
         report.record(f"{name} beside {way}, median", median, "ms")
-        report.record(f"{name} beside {way}, longest", tails[way], "ms")
+        report.record(f"{name} beside {way}, p99", tails[way], "ms")
+    report.record(f"{name}: transactions without a slice", undisturbed, "%")
     for way, done in units.items():
         report.record(f"{name}: work done by {way}", done, "units/s")
         limit = 2.0 if way == COOPERATOR else None
@@ -248,15 +290,16 @@ async def measure(
 
 async def main(options: Any) -> None:
     rounds, seconds = (1, 1.0) if options.quick else (5, 3.0)
+    time_slice = TimeSlice(options.slice[0], max_wait=options.slice[1])
     report = Report(f"{TRIPS} round trips to a database, beside one job on the same loop")
     for name in options.databases:
         with tempfile.TemporaryDirectory(prefix="bench-") as directory:
             programs = {"asyncpg": options.postgresql, "redis": options.redis}.get(name)
             try:
                 async with DATABASES[name](Path(directory), programs) as transact:
-                    await measure(name, transact, rounds, seconds, report)
+                    await measure(name, transact, rounds, seconds, time_slice, report)
             except FileNotFoundError as error:
-                print(f"{name}: there is no {error}")
+                print(f"{name}: there is no {error}; try --install")
     report.finish(options.json)
 
 
@@ -267,4 +310,18 @@ if __name__ == "__main__":
     )
     parser.add_argument("--postgresql", metavar="DIR", help="where initdb and postgres are")
     parser.add_argument("--redis", metavar="DIR", help="where redis-server is")
-    asyncio.run(main(parser.parse_args()))
+    parser.add_argument(
+        "--install", action="store_true", help="have apt-get install what is missing"
+    )
+    parser.add_argument(
+        *("--slice",),
+        nargs=2,
+        type=float,
+        metavar=("SECONDS", "MAX_WAIT"),
+        default=(TimeSlice().seconds, TimeSlice().max_wait),
+        help="how long the job computes at a time, and stands back at most",
+    )
+    options = parser.parse_args()
+    if options.install:
+        install(options.databases)
+    asyncio.run(main(options))

@@ -109,6 +109,7 @@ class Ending:
     stream: bool
     seconds: float | None  # None if it had to be killed
     socket: bool | None = None  # a WebSocket whose client left; None if there are none
+    open_socket: bool | None = None  # that of another one, on SIGTERM
 
 
 def free_port() -> int:
@@ -155,16 +156,17 @@ class Log:
         return bool(self.counts()[name])
 
 
-async def leave_socket(port: int, log: Log) -> bool | None:
-    """Open a WebSocket, have something computed, and leave; tell whether that has ended."""
-    async with aiohttp.ClientSession() as session:
-        try:
-            async with session.ws_connect(f"http://127.0.0.1:{port}/socket") as websocket:
-                if await websocket.receive_str(timeout=LEFT) != "begun":
-                    return False
-        except aiohttp.WSServerHandshakeError:
-            return None
-    return await log.shows("socket")
+async def open_socket(
+    session: aiohttp.ClientSession, port: int
+) -> aiohttp.ClientWebSocketResponse | None:
+    """Open a WebSocket and have something computed; return None if there are none."""
+    try:
+        websocket = await session.ws_connect(f"http://127.0.0.1:{port}/socket")
+    except aiohttp.WSServerHandshakeError:
+        return None
+    if await websocket.receive_str(timeout=LEFT) != "begun":
+        raise OSError("the WebSocket says something else")
+    return websocket
 
 
 async def read_on(reader: asyncio.StreamReader) -> None:
@@ -212,29 +214,27 @@ async def _end(
     with_modules: bool,
 ) -> Ending:
     await until_it_answers(port)
-    _, writer = await ask(port, "/job")
-    await asyncio.sleep(0.5)
-    writer.transport.abort()
-    await log.shows("job")
-    socket = await leave_socket(port, log) if with_modules else None
-    left = log.counts()
-    _, job = await ask(port, "/job")
-    reader, stream = await ask(port, "/stream")
-    await reader.readuntil(b"0123456789")
-    reading = asyncio.create_task(read_on(reader))
-    await asyncio.sleep(0.5)
-    began = time.monotonic()
-    process.terminate()
-    seconds: float | None = None
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(KILL):
-            await process.wait()
-        seconds = time.monotonic() - began
-    await asyncio.sleep(0.1)
-    ended = log.counts()
-    reading.cancel()
-    for each in (job, stream):
-        each.transport.abort()
+    async with aiohttp.ClientSession() as session:
+        _, writer = await ask(port, "/job")
+        await asyncio.sleep(0.5)
+        writer.transport.abort()
+        await log.shows("job")
+        websocket = await open_socket(session, port) if with_modules else None
+        if websocket is not None:
+            await websocket.close()
+            await log.shows("socket")
+            await open_socket(session, port)
+        left = log.counts()
+        _, job = await ask(port, "/job")
+        reader, stream = await ask(port, "/stream")
+        await reader.readuntil(b"0123456789")
+        reading = asyncio.create_task(read_on(reader))
+        await asyncio.sleep(0.5)
+        seconds = await terminate(process)
+        ended = log.counts()
+        reading.cancel()
+        for each in (job, stream):
+            each.transport.abort()
     jobs = 1 if left["job"] else 2  # the one that was left goes on
     return Ending(
         server=server,
@@ -243,8 +243,22 @@ async def _end(
         job=ended["job"] - left["job"] == jobs,
         stream=bool(ended["stream"]),
         seconds=seconds,
-        socket=socket,
+        socket=None if websocket is None else bool(left["socket"]),
+        open_socket=None if websocket is None else ended["socket"] == left["socket"] + 1,
     )
+
+
+async def terminate(process: asyncio.subprocess.Process) -> float | None:
+    """Send SIGTERM; return the seconds until the end, or None if it has to be killed."""
+    began = time.monotonic()
+    process.terminate()
+    seconds: float | None = None
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(KILL):
+            await process.wait()
+        seconds = time.monotonic() - began
+    await asyncio.sleep(0.1)
+    return seconds
 
 
 def table(endings: list[Ending]) -> str:
@@ -264,7 +278,8 @@ def _cell(ending: Ending) -> str:
         for done in (ending.job_of_a_client_that_left, ending.job, ending.stream)
     ]
     took = "killed" if ending.seconds is None else f"{ending.seconds:.1f} s"
-    trouble = ", a WebSocket's job goes on" if ending.socket is False else ""
+    goes_on = False in (ending.socket, ending.open_socket)
+    trouble = ", a WebSocket's job goes on" if goes_on else ""
     return f"{' / '.join(words)}, {took}{trouble}"
 
 

@@ -50,6 +50,7 @@ The modules, each of which imports only from those above it:
 `_observing`       what the core tells those who watch it
 `_history`         failures, durations, groups, longest steps
 `_pieces`          `pieces`: a function over many values, as many as fit the time
+`_json_array`      `json_array`: a JSON array in pieces, for requests and answers
 `_watch`           how late a loop is, and which Cooperators are on it
 `_watchdog`        what holds the loop, while it holds it
 `prometheus`       statistics for Prometheus
@@ -59,10 +60,9 @@ The modules, each of which imports only from those above it:
 `testing`          manual schedulers, virtual time, pytest fixtures
 `functions`        ordinary functions that never yield, in slices
 `offload`          the same generators in threads, processes, or a Dask cluster
-`_json_array`      a JSON array in pieces, and text in batches
-`_lifetime`        what an application owns from its start to its end
-`starlette`        these two for Starlette and FastAPI
-`aiohttp`          these two for aiohttp's servers
+`_servers`         what the modules for servers share, whatever the framework
+`starlette`        computing in Starlette and FastAPI
+`aiohttp`          computing in aiohttp's servers
 ================== ==================================================================
 
 Names are imported from their modules when they are first used, so that the pytest
@@ -96,6 +96,7 @@ if TYPE_CHECKING:
         TaskFinished,
         TaskStopped,
     )
+    from cooperative_aio._json_array import json_array
     from cooperative_aio._looping import LoopingCall
     from cooperative_aio._options import TaskOptions
     from cooperative_aio._own import coiterate, cooperate, current_task, get_cooperator
@@ -137,6 +138,7 @@ __all__ = [
     "current_task",
     "defer_later",
     "get_cooperator",
+    "json_array",
     "pieces",
     "quiet_collector",
     "react",
@@ -155,6 +157,7 @@ _CONTENTS = {
         *("SchedulerStopped", "TaskDone", "TaskFailed", "TaskFinished", "TaskStopped"),
     ),
     "_options": ("TaskOptions",),
+    "_json_array": ("json_array",),
     "_looping": ("LoopingCall",),
     "_pacing": ("TimeSlice",),
     "_quiet_collector": ("QuietCollector", "quiet_collector"),

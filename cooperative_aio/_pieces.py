@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import reprlib
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -61,8 +61,8 @@ def pieces(
         raise TypeError(f"function must be callable, got {reprlib.repr(function)}")
     pace = _Pace(seconds, clock)
     rows = getattr(values, "iloc", values)  # pandas slices rows by that, whatever the index
-    if _has_slices(rows):
-        return _of_slices(rows, len(values), function, pace)  # type: ignore[arg-type]
+    if isinstance(values, Sized) and _has_slices(rows):
+        return _of_slices(rows, len(values), function, pace)
     if isinstance(values, Generator):
         return _of_generator(values, function, pace)
     try:
@@ -102,7 +102,7 @@ def _has_slices(values: Any) -> bool:
         values[:0]
     except (TypeError, KeyError):
         return False
-    return hasattr(values, "__len__")
+    return True
 
 
 def _of_slices(

@@ -25,43 +25,19 @@ Needs `cooperative-aio[aiohttp]`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
-)
-from contextlib import (
-    AbstractAsyncContextManager,
-    aclosing,
-    asynccontextmanager,
-    contextmanager,
-)
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 from typing_extensions import Unpack
 
-from cooperative_aio import Cooperator, SchedulerFull, SchedulerStopped
-from cooperative_aio._checks import check_count, check_finite
-from cooperative_aio._json_array import (
-    Dumps,
-    TaskOptions,
-    array_in_pieces,
-    check_array,
-    compact,
-    text_in_batches,
-)
-from cooperative_aio._lifetime import (
-    Answering,
-    ClientLostError,
-    Lifetime,
-    sending,
-)
-from cooperative_aio.offload import BatchSource
+from cooperative_aio import Cooperator
+from cooperative_aio._json_array import Dumps, Rows, TaskOptions, compact
+from cooperative_aio._servers._bodies import Body, Lines, array_body, text_body
+from cooperative_aio._servers._lifetime import Lifetime
+from cooperative_aio._servers._requests import Answering, ClientLostError, while_waiting
 
 __all__ = [
     "COOPERATOR",
@@ -117,7 +93,8 @@ def setup(
         place: Returns the place to offload to, such as `offload.processes`; None if there
             is to be none.
         grace: Seconds that what is under way may go on at the end. It should be less than
-            what the server, and whatever supervises that, allow.
+            what the server, and whatever supervises that, allow. What has to be killed at
+            the place takes that place's own `grace` besides.
         retry_after: Seconds after which a client that was refused shall come again.
 
     Raises:
@@ -128,25 +105,6 @@ def setup(
     if app.frozen:
         raise RuntimeError("cannot set up an application that has started; do it before")
     lifetime = Lifetime(cooperator, place, grace, retry_after)
-    clients = _Clients()
-
-    @web.middleware
-    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-        await lifetime.serve()
-        async with Answering(lifetime) as inside:
-            try:
-                with clients.watched(request, inside):
-                    return await handler(request)
-            except (SchedulerFull, SchedulerStopped):
-                if BEGUN in request:
-                    raise
-                return _refusal(lifetime)
-        if BEGUN in request:
-            if request.transport is not None:
-                request.transport.abort()  # else what was sent would look complete
-            response: web.StreamResponse = request[BEGUN]
-            return response
-        return _refusal(lifetime)
 
     async def start(app: web.Application) -> None:
         await lifetime.start()
@@ -159,11 +117,31 @@ def setup(
         await lifetime.end()
 
     app[COOPERATOR] = lifetime.cooperator
-    app.middlewares.insert(0, answer)
+    app.middlewares.insert(0, _answering(lifetime))
     app.on_response_prepare.insert(0, _note)
     app.on_startup.insert(0, start)
     app.on_shutdown.insert(0, begin_to_end)
     app.on_cleanup.insert(0, end)  # before anything is closed that tasks may use
+
+
+def _answering(lifetime: Lifetime) -> Middleware:
+    """Return what is called for each request of an application."""
+    clients = _Clients()
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        await lifetime.serve()
+        async with Answering(lifetime, lambda: BEGUN in request) as inside:
+            with clients.watched(request, inside):
+                return await handler(request)
+        if BEGUN not in request:
+            return _refusal(lifetime)
+        if request.transport is not None:
+            request.transport.abort()  # else what was sent would look complete
+        response: web.StreamResponse = request[BEGUN]
+        return response
+
+    return answer
 
 
 async def _note(request: web.Request, response: web.StreamResponse) -> None:
@@ -219,20 +197,12 @@ async def while_connected(socket: web.WebSocketResponse) -> AsyncIterator[None]:
     Cancellation: cancels what is inside.
     """
 
-    async def watch() -> None:
+    async def until_closed() -> None:
         async for _ in socket:
             pass
-        inside.cancel("gone")
 
-    async with Answering() as inside:
-        watching = asyncio.create_task(watch())
-        try:
-            yield
-        finally:
-            watching.cancel()
-            await asyncio.wait([watching])
-    if not watching.cancelled():
-        watching.result()
+    async with while_waiting(until_closed):
+        yield
 
 
 # Answers
@@ -240,7 +210,7 @@ async def while_connected(socket: web.WebSocketResponse) -> AsyncIterator[None]:
 
 async def json_array_response(
     request: web.Request,
-    rows: Iterable[Any] | BatchSource[Any],
+    rows: Rows,
     dumps: Dumps = compact,
     *,
     streamed: bool = False,
@@ -257,8 +227,9 @@ async def json_array_response(
     Args:
         request: The request.
         rows: What is in the array: any iterable, such as a list; a generator, whose
-            values but None are taken, and whose awaitables are waited on; or a source
-            that a place has opened.
+            values but None are taken, and whose awaitables are waited on; an asynchronous
+            iterable, such as a database's cursor; or a source that a place has opened. A
+            table of pandas or polars is cut by rows, and `dumps` is given tables.
         dumps: Encodes a list of rows, as `json.dumps`, `orjson.dumps` and the `dump_json`
             of pydantic's `TypeAdapter(list[Row])` do. By default it is the standard
             library's, without spaces.
@@ -285,16 +256,19 @@ async def json_array_response(
 
     Cancellation: closes the generator of the rows.
     """
-    check_array(rows, dumps, seconds)
-    made = array_in_pieces(rows, dumps, seconds, _cooperator(request, cooperator), **options)
+    body = array_body(
+        *(rows, dumps, cooperator, patience, options),
+        streamed=streamed,
+        seconds=seconds,
+    )
     response = web.StreamResponse(status=status, headers=headers)
     response.content_type = content_type
-    return await _send(request, response, made, patience, is_whole=not streamed)
+    return await _send(request, response, body)
 
 
 async def batches_response(
     request: web.Request,
-    lines: Iterable[str | bytes | None] | BatchSource[Any],
+    lines: Lines,
     content_type: str = "text/plain",
     *,
     max_batch_size: int = 1000,
@@ -309,8 +283,8 @@ async def batches_response(
 
     Args:
         request: The request.
-        lines: An iterable of str or bytes, such as a generator; or a source that a place
-            has opened. What there is of it is put together and sent.
+        lines: An iterable of str or bytes, such as a generator; an asynchronous one; or a
+            source that a place has opened. What there is of it is put together and sent.
         content_type: The media type of the answer.
         max_batch_size: How many lines are put together at most.
         max_seconds: Seconds after which what there is is sent.
@@ -333,46 +307,32 @@ async def batches_response(
 
     Cancellation: closes the generator of the lines.
     """
-    check_count("max_batch_size", max_batch_size)
-    check_finite("max_seconds", max_seconds, positive=True)
-    made = text_in_batches(
-        lines, max_batch_size, max_seconds, _cooperator(request, cooperator), **options
+    body = text_body(
+        *(lines, cooperator, patience, options),
+        max_batch_size=max_batch_size,
+        max_seconds=max_seconds,
     )
     response = web.StreamResponse(status=status, headers=headers)
     response.content_type = content_type
     if content_type.startswith("text/"):
         response.charset = "utf-8"
-    return await _send(request, response, made, patience, is_whole=False)
-
-
-def _cooperator(request: web.Request, cooperator: Cooperator | None) -> Cooperator | None:
-    return cooperator or request.config_dict.get(COOPERATOR)
+    return await _send(request, response, body)
 
 
 async def _send(
-    request: web.Request,
-    response: web.StreamResponse,
-    made: AsyncGenerator[bytes],
-    patience: float | None,
-    *,
-    is_whole: bool,
+    request: web.Request, response: web.StreamResponse, body: Body
 ) -> web.StreamResponse:
-    """Send a body piece by piece; until the first, what goes wrong has a status of its own."""
-    if patience is not None:
-        check_finite("patience", patience, positive=True)
-    async with aclosing(made):
-        first = [piece async for piece in made] if is_whole else [await anext(made, b"")]
-        if is_whole:
-            response.content_length = sum(map(len, first))
+    async def begin(length: int | None) -> None:
+        response.content_length = length
         await response.prepare(request)
-        try:
-            for piece in first:
-                async with sending(patience):
-                    await response.write(piece)
-            async for piece in made:
-                async with sending(patience):
-                    await response.write(piece)
-        except ClientLostError:
-            if request.transport is not None:
-                request.transport.abort()
+
+    cooperator = request.config_dict.get(COOPERATOR)
+    is_wanted = request.method != "HEAD"
+    try:
+        await body.send(
+            *(begin, response.write, response.write_eof, cooperator), is_wanted=is_wanted
+        )
+    except ClientLostError:
+        if request.transport is not None:
+            request.transport.abort()
     return response

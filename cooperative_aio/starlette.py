@@ -24,152 +24,32 @@ Needs `cooperative-aio[starlette]`.
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
-from typing import Any, Final
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Final
 
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocketDisconnect
+from starlette.types import Message, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
 from typing_extensions import Unpack
 
-from cooperative_aio import Cooperator, SchedulerFull, SchedulerStopped
-from cooperative_aio._checks import check_count, check_finite
-from cooperative_aio._json_array import (
-    Dumps,
-    TaskOptions,
-    array_in_pieces,
-    check_array,
-    compact,
-    text_in_batches,
-)
-from cooperative_aio._lifetime import (
-    Answering,
-    ClientLostError,
-    Lifetime,
-    sending,
-)
-from cooperative_aio.offload import BatchSource
+from cooperative_aio import Cooperator
+from cooperative_aio._json_array import Dumps, Rows, TaskOptions, compact
+from cooperative_aio._servers._bodies import Body, Lines, array_body, text_body
+from cooperative_aio._servers._middleware import CooperativeMiddleware
+from cooperative_aio._servers._requests import Answering, ClientLostError, while_waiting
 
 __all__ = ["BatchesResponse", "CooperativeMiddleware", "JSONArrayResponse", "while_connected"]
 
 CLIENT_CLOSED_REQUEST: Final = 499  # what servers log; nobody is there to read it
-TRY_AGAIN_LATER: Final = 1013  # of a WebSocket
-ATTENTION: Final = 0.05  # seconds after which it is looked whether a client is still there
-
-# Ending, when the client goes away
-
-
-class _Client:
-    """A client whose messages are read ahead, so that its going away is noticed.
-
-    At most one message of a body is read ahead. Most requests are answered before
-    anything is, and pay for a timer only.
-
-    Args:
-        receive: What the server gave.
-        on_gone: Called when the client has gone and the application does not wait for that.
-    """
-
-    def __init__(self, receive: Receive, on_gone: Callable[[], None]) -> None:
-        self._receive = receive
-        self._on_gone = on_gone
-        self._ahead: deque[Message] = deque()
-        self._reading: asyncio.Task[None] | None = None
-        self._is_watched = False
-        self._is_asking = False
-        self._waiting = 0
-        self._something = asyncio.Event()
-        self._timer = asyncio.get_running_loop().call_later(ATTENTION, self._watch)
-
-    def ignore(self) -> None:
-        """Read ahead no more."""
-        self._is_watched = False
-        self._timer.cancel()
-        if self._reading is not None:
-            self._reading.cancel()
-
-    async def receive(self) -> Message:
-        """Return the next message, as the server's own function would.
-
-        Cancellation: as of the server's own function.
-        """
-        while not self._ahead and self._reading is not None:
-            self._something.clear()
-            self._waiting += 1
-            try:
-                await self._something.wait()
-            finally:
-                self._waiting -= 1
-        if self._ahead:
-            message = self._ahead.popleft()
-        else:
-            self._is_asking = True
-            try:
-                message = await self._receive()
-            finally:
-                self._is_asking = False
-        if message["type"] == "http.disconnect":
-            self._ahead.append(message)  # there will be nothing else
-        elif self._is_watched:
-            self._watch()
-        return message
-
-    def _watch(self) -> None:
-        self._is_watched = True
-        if not (self._reading or self._ahead or self._is_asking):
-            self._reading = asyncio.create_task(self._read())
-            self._reading.add_done_callback(self._stop_reading)
-
-    async def _read(self) -> None:
-        is_more = False
-        while not is_more:
-            message = await self._receive()
-            self._ahead.append(message)
-            self._something.set()
-            if message["type"] == "http.disconnect":
-                if not self._waiting:
-                    self._on_gone()
-                return
-            is_more = message.get("more_body", False)
-
-    def _stop_reading(self, reading: asyncio.Task[None]) -> None:
-        self._reading = None
-        self._something.set()
-        if not reading.cancelled():
-            reading.exception()  # the server's function will raise it once more, if asked
 
 
 @asynccontextmanager
-async def _until_gone(receive: Receive) -> AsyncIterator[tuple[Answering, list[Message]]]:
-    """Cancel what is inside when the client goes away, quietly; yield what tells of that."""
-    last: list[Message] = []
-
-    async def watch() -> None:
-        while True:
-            message = await receive()
-            if message["type"] in {"http.disconnect", "websocket.disconnect"}:
-                last.append(message)
-                inside.cancel("gone")
-                return
-
-    async with Answering() as inside:
-        watching = asyncio.create_task(watch())
-        try:
-            yield inside, last
-        finally:
-            watching.cancel()
-
-
-@asynccontextmanager
-async def while_connected(connection: HTTPConnection) -> AsyncIterator[None]:
-    """Cancel the `async with` block when the client goes away.
+async def while_connected(connection: Request | WebSocket) -> AsyncIterator[None]:
+    """Cancel what is inside when the client goes away.
 
     For a WebSocket that tells of progress, and for requests where there is no
     `CooperativeMiddleware`. What the client sends meanwhile is dropped; the body of a
@@ -185,7 +65,7 @@ async def while_connected(connection: HTTPConnection) -> AsyncIterator[None]:
 
     Cancellation: cancels what is inside.
     """
-    async with _until_gone(connection.receive) as (inside, last):  # type: ignore[attr-defined]
+    async with _while_connected(connection.receive) as (inside, last):
         yield
     if inside.reason is None:
         return
@@ -194,193 +74,39 @@ async def while_connected(connection: HTTPConnection) -> AsyncIterator[None]:
     raise WebSocketDisconnect(last[0].get("code", 1005), last[0].get("reason"))
 
 
-# The application
+@asynccontextmanager
+async def _while_connected(receive: Receive) -> AsyncIterator[tuple[Answering, list[Message]]]:
+    """Cancel what is inside when the client goes away, quietly; yield what tells of that."""
+    last: list[Message] = []
 
-
-class CooperativeMiddleware:
-    """Middleware that owns an application's Cooperator, and ends work that is not wanted.
-
-    In Starlette and FastAPI use `app.add_middleware(CooperativeMiddleware)`, as the last of
-    them, so that it is outside of the others; for any other ASGI application
-    `app = CooperativeMiddleware(app)`. It does this:
-
-    * A client that goes away: the code that answers its request is cancelled.
-    * `request.state.cooperator` is a Cooperator, and `request.state.place` a place to offload
-      to, both from the application's start to its end.
-    * SchedulerFull, and SchedulerStopped: the answer is 503, with `Retry-After`, unless the
-      application itself has an answer.
-    * The end, on any server: requests, streams and tasks may go on for `grace` seconds after
-      SIGTERM, and not at all after Ctrl-C; then requests are cancelled, tasks are stopped,
-      their generators are closed, and the server ends.
-
-    Args:
-        app: An ASGI application.
-        cooperator: The application's own; by default a new one. Give one to set a limit:
-            `Cooperator(max_tasks=200)`.
-        place: A function that returns the place to offload to, such as `offload.processes`;
-            None for no place.
-        grace: Seconds that requests and tasks may go on at the end. It should be less than
-            the server, and whatever supervises the server, allow.
-        retry_after: Seconds after which a client that was refused should try again.
-
-    Raises:
-        TypeError: An argument is of the wrong kind.
-        ValueError: A number is out of range.
-    """
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        cooperator: Cooperator | None = None,
-        *,
-        place: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
-        grace: float = 5.0,
-        retry_after: int = 5,
-    ) -> None:
-        self.app = app
-        self._lifetime = Lifetime(cooperator, place, grace, retry_after)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, or the application's life.
-
-        Raises:
-            BaseException: What the application raises.
-
-        Cancellation: cancels the application.
-        """
-        if scope["type"] == "lifespan":
-            await self._live(scope, receive, send)
-        else:
-            await self._answer(scope, receive, send)
-
-    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = False
-
-        async def receive_and_tell() -> Message:
-            nonlocal began
+    async def until_gone() -> None:
+        while not last:
             message = await receive()
-            if message["type"] == "lifespan.startup":
-                began = True
-                try:
-                    await self._lifetime.start()
-                except Exception as error:
-                    # Servers take an application that only raises for one without a life.
-                    await send({"type": "lifespan.startup.failed", "message": repr(error)})
-                    raise
-                self._show(scope)
-            else:
-                await self._lifetime.end()
-            return message
+            if message["type"] in {"http.disconnect", "websocket.disconnect"}:
+                last.append(message)
 
-        try:
-            try:
-                await self.app(scope, receive_and_tell, send)
-            except Exception:
-                if began:
-                    raise
-            if not began:  # the application does not know of lives
-                await receive_and_tell()
-                await send({"type": "lifespan.startup.complete"})
-                await receive_and_tell()
-                await send({"type": "lifespan.shutdown.complete"})
-        finally:
-            await self._lifetime.end()
-
-    def _show(self, scope: Scope) -> None:
-        state = scope.setdefault("state", {})
-        state["cooperator"] = self._lifetime.cooperator
-        state["place"] = self._lifetime.place
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._lifetime.serve()
-        self._show(scope)
-        is_http = scope["type"] == "http"
-        refuse = self._refuse if is_http else self._close
-        begun = False
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            if client is not None and _is_last(message):
-                client.ignore()  # what comes now is said to every client
-            await send(message)
-
-        client: _Client | None = None
-        async with Answering(self._lifetime) as request:
-            if is_http:
-                client = _Client(receive, lambda: request.cancel("gone"))
-                receive = client.receive
-            try:
-                await self.app(scope, receive, send_and_note)
-            except (SchedulerFull, SchedulerStopped):
-                if begun and is_http:
-                    raise
-                await refuse(send)
-            except WebSocketDisconnect:
-                if is_http:
-                    raise
-            finally:
-                if client is not None:
-                    client.ignore()
-        if request.reason == "shutdown" and not (begun and is_http):
-            await refuse(send)
-
-    async def _refuse(self, send: Send) -> None:
-        body = json.dumps({"detail": self._lifetime.refusal}).encode()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"retry-after", self._lifetime.retry_after.encode()),
-        ]
-        await send({"type": "http.response.start", "status": 503, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    async def _close(self, send: Send) -> None:
-        await send(
-            {
-                "type": "websocket.close",
-                "code": TRY_AGAIN_LATER,
-                "reason": self._lifetime.refusal,
-            }
-        )
+    async with while_waiting(until_gone) as inside:
+        yield inside, last
 
 
-def _is_last(message: Message) -> bool:
-    kinds = {"http.response.body", "http.response.pathsend"}
-    return message["type"] in kinds and not message.get("more_body", False)
-
-
-# Answers
-
-
-class _PiecemealResponse(Response):
-    """A response whose body is sent piece by piece; its maker is closed in any case."""
+class _BodyResponse(Response):
+    """Send a body piece by piece, and close what makes it however this ends."""
 
     media_type: str | None
 
     def __init__(
         self,
+        made: Body,
         status_code: int,
         headers: Mapping[str, str] | None,
         media_type: str | None,
         background: BackgroundTask | None,
-        cooperator: Cooperator | None,
-        patience: float | None,
-        options: TaskOptions,
     ) -> None:
-        if patience is not None:
-            check_finite("patience", patience, positive=True)
         self.status_code = status_code
         self.media_type = self.media_type if media_type is None else media_type
         self.background = background
         self.init_headers(headers)
-        self._cooperator = cooperator
-        self._patience = patience
-        self._options = options
-        self._is_whole = False
-
-    def _make(self, cooperator: Cooperator | None) -> AsyncGenerator[bytes]:
-        raise NotImplementedError
+        self._made = made
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; until the first piece, what goes wrong has a status of its own.
@@ -390,43 +116,36 @@ class _PiecemealResponse(Response):
 
         Cancellation: closes what makes the body.
         """
-        cooperator = self._cooperator or scope.get("state", {}).get("cooperator")
-        async with _until_gone(receive), aclosing(self._make(cooperator)) as made:
+
+        async def begin(length: int | None) -> None:
+            known = [] if length is None else [(b"content-length", str(length).encode())]
+            headers = [*self.raw_headers, *known]
+            start = {"type": "http.response.start", "status": self.status_code}
+            await send({**start, "headers": headers})
+
+        async def write(piece: bytes) -> None:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+        async def end() -> None:
+            await send({"type": "http.response.body", "body": b""})
+
+        is_wanted = scope["method"] != "HEAD"
+        cooperator = scope.get("state", {}).get("cooperator")
+        async with _while_connected(receive):
             with suppress(ClientLostError):
-                await self._send(made, send)
+                await self._made.send(begin, write, end, cooperator, is_wanted=is_wanted)
         if self.background is not None:
             await self.background()
 
-    async def _send(self, made: AsyncGenerator[bytes], send: Send) -> None:
-        first = [piece async for piece in made] if self._is_whole else [await anext(made, b"")]
-        headers = self.raw_headers
-        if self._is_whole:
-            length = str(sum(map(len, first))).encode()
-            headers = [*headers, (b"content-length", length)]
-        start = {"type": "http.response.start", "status": self.status_code, "headers": headers}
-        await self._send_one(send, start)
-        for piece in first:
-            await self._send_one(send, _body(piece))
-        async for piece in made:
-            await self._send_one(send, _body(piece))
-        await self._send_one(send, {"type": "http.response.body", "body": b""})
 
-    async def _send_one(self, send: Send, message: Message) -> None:
-        async with sending(self._patience):
-            await send(message)
-
-
-def _body(piece: bytes) -> Message:
-    return {"type": "http.response.body", "body": piece, "more_body": True}
-
-
-class JSONArrayResponse(_PiecemealResponse):
+class JSONArrayResponse(_BodyResponse):
     """A JSON array that is made in pieces, so that other requests do not wait for it.
 
     Args:
         rows: What is in the array: any iterable, such as a list; a generator, whose
-            values but None are taken, and whose awaitables are waited on; or a source
-            that a place has opened.
+            values but None are taken, and whose awaitables are waited on; an asynchronous
+            iterable, such as a database's cursor; or a source that a place has opened. A
+            table of pandas or polars is cut by rows, and `dumps` is given tables.
         dumps: Encodes a list of rows, as `json.dumps`, `orjson.dumps` and the `dump_json`
             of pydantic's `TypeAdapter(list[Row])` do. By default it is the standard
             library's, as compact as Starlette's.
@@ -455,7 +174,7 @@ class JSONArrayResponse(_PiecemealResponse):
 
     def __init__(
         self,
-        rows: Iterable[Any] | BatchSource[Any],
+        rows: Rows,
         dumps: Dumps = compact,
         *,
         streamed: bool = False,
@@ -468,27 +187,20 @@ class JSONArrayResponse(_PiecemealResponse):
         patience: float | None = None,
         **options: Unpack[TaskOptions],
     ) -> None:
-        check_array(rows, dumps, seconds)
-        super().__init__(
-            status_code, headers, media_type, background, cooperator, patience, options
+        body = array_body(
+            *(rows, dumps, cooperator, patience, options),
+            streamed=streamed,
+            seconds=seconds,
         )
-        self._rows = rows
-        self._dumps = dumps
-        self._seconds = seconds
-        self._is_whole = not streamed
-
-    def _make(self, cooperator: Cooperator | None) -> AsyncGenerator[bytes]:
-        return array_in_pieces(
-            self._rows, self._dumps, self._seconds, cooperator, **self._options
-        )
+        super().__init__(body, status_code, headers, media_type, background)
 
 
-class BatchesResponse(_PiecemealResponse):
+class BatchesResponse(_BodyResponse):
     """Text that is sent as it is made: an export, lines of JSON, server-sent events.
 
     Args:
-        lines: An iterable of str or bytes, such as a generator; or a source that a place
-            has opened. What there is of it is put together and sent.
+        lines: An iterable of str or bytes, such as a generator; an asynchronous one; or a
+            source that a place has opened. What there is of it is put together and sent.
         media_type: The media type of the answer; `text/plain` by default.
         max_batch_size: How many lines are put together at most.
         max_seconds: Seconds after which what there is is sent.
@@ -513,7 +225,7 @@ class BatchesResponse(_PiecemealResponse):
 
     def __init__(
         self,
-        lines: Iterable[str | bytes | None] | BatchSource[Any],
+        lines: Lines,
         media_type: str | None = None,
         *,
         max_batch_size: int = 1000,
@@ -525,17 +237,9 @@ class BatchesResponse(_PiecemealResponse):
         patience: float | None = None,
         **options: Unpack[TaskOptions],
     ) -> None:
-        check_count("max_batch_size", max_batch_size)
-        check_finite("max_seconds", max_seconds, positive=True)
-        super().__init__(
-            status_code, headers, media_type, background, cooperator, patience, options
+        body = text_body(
+            *(lines, cooperator, patience, options),
+            max_batch_size=max_batch_size,
+            max_seconds=max_seconds,
         )
-        self._lines = lines
-        self._max_batch_size = max_batch_size
-        self._max_seconds = max_seconds
-
-    def _make(self, cooperator: Cooperator | None) -> AsyncGenerator[bytes]:
-        return text_in_batches(
-            *(self._lines, self._max_batch_size, self._max_seconds, cooperator),
-            **self._options,
-        )
+        super().__init__(body, status_code, headers, media_type, background)

@@ -38,6 +38,7 @@ PROMISED = {
     "current_task",
     "defer_later",
     "get_cooperator",
+    "json_array",
     "quiet_collector",
     "pieces",
     "react",

@@ -103,20 +103,37 @@ def test_an_array_comes_in_arrays():
 
 
 def test_what_has_rows_by_position_is_sliced_by_them():
-    class Frame:
-        """As a DataFrame: its own slices go by labels."""
+    class ByPosition:
+        """As a DataFrame's `iloc`, which has no length."""
 
         def __init__(self, rows):
             self.rows = rows
-            self.iloc = self
+
+        def __getitem__(self, rows):
+            return Frame(self.rows[rows])
+
+    class Frame:
+        """As a DataFrame: its own slices go by labels, and its values are columns."""
+
+        def __init__(self, rows):
+            self.rows = rows
+            self.iloc = ByPosition(rows)
 
         def __len__(self):
             return len(self.rows)
 
-        def __getitem__(self, rows):
-            return self.rows[rows]
+        def __iter__(self):
+            raise AssertionError
 
-    assert [len(each) for each in pieces(Frame("abc"), str, 100.0)][:2] == [1, 2]
+    found = list(pieces(Frame("abcd"), lambda frame: frame.rows, 100.0))
+    assert found[:2] == ["a", "bc"]
+
+
+def test_a_table_of_pandas_comes_in_tables():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": range(100), "b": range(100)}, index=range(100, 0, -1))
+    found = list(pieces(frame, lambda piece: piece))
+    assert pandas.concat(found).equals(frame)
 
 
 def test_none_is_a_value_in_a_list_and_none_in_a_generator():

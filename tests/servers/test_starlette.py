@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.websockets import WebSocketDisconnect
 
 from cooperative_aio import Cooperator, SchedulerFull, cooperate, offload
-from cooperative_aio._lifetime import Lifetime
+from cooperative_aio._servers._lifetime import Lifetime
 from cooperative_aio.starlette import (
     BatchesResponse,
     CooperativeMiddleware,
