@@ -12,9 +12,9 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Generic, NoReturn, TypeVar, TypeVarTuple
 
 from cooperative_aio.functions import _collections
-from cooperative_aio.functions._alarm import Alarm, check_available, why_not
+from cooperative_aio.functions._alarm import Alarm, check_available, forget, why_not
 from cooperative_aio.functions._checks import check_function, name_of
-from cooperative_aio.functions._greenlets import PACKAGE, Function, Thrown, getcurrent
+from cooperative_aio.functions._greenlets import Function, Thrown, getcurrent, innermost_frame
 from cooperative_aio.functions._inside import give_way
 from cooperative_aio.functions._pace import pace_of_step
 
@@ -92,10 +92,7 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
     @property
     def gi_frame(self) -> FrameType | None:
         """The innermost frame of the function where it is set aside; else None."""
-        frame = None if self._function is None else self._function.gr_frame
-        while frame is not None and _is_of_this_package(frame):
-            frame = frame.f_back
-        return frame
+        return None if self._function is None else innermost_frame(self._function)
 
     # Generator
 
@@ -240,7 +237,7 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
 
     def _begin(self) -> Function:
         self._thread = threading.get_ident()
-        self._function = function = Function()
+        self._function = function = Function(self.__qualname__)
         _collections.watch()
         return function
 
@@ -254,6 +251,8 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
             function.gr_context = self._context = context
 
     def _forget(self) -> None:
+        if self._preempt and self._function is not None:
+            forget(self._function)
         self._function = self._context = None
         _collections.unwatch()
 
@@ -288,8 +287,3 @@ def _as_exception(kind: Any, value: object, traceback: TracebackType | None) -> 
     else:
         error = kind() if value is None else kind(value)
     return error if traceback is None else error.with_traceback(traceback)
-
-
-def _is_of_this_package(frame: FrameType) -> bool:
-    name = frame.f_globals.get("__name__")
-    return isinstance(name, str) and name.startswith(f"{PACKAGE}.")
