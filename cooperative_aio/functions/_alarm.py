@@ -94,11 +94,9 @@ def why_not() -> str | None:
 
 
 class Alarm:
-    """Interrupt a function after some seconds: `with Alarm(function, seconds): ...`.
+    """Interrupt a function after some seconds: set before a step, and put back after it.
 
-    For each step one. They may be nested, where a function steps another: the outer one's
-    time goes on. Does nothing where the signal or the timer has become somebody else's
-    since `check_available()`; `is_set` tells.
+    They may be nested, where a function steps another: the outer one's time goes on.
     """
 
     __slots__ = ("_function", "_outer", "_seconds", "_until", "is_set")
@@ -110,20 +108,17 @@ class Alarm:
         self._until = 0.0
         self.is_set = False
 
-    def __enter__(self) -> bool:
-        """Set the timer; tell whether that could be done."""
+    def set(self) -> bool:
+        """Set the timer.
+
+        Returns:
+            Whether that could be done: the signal or the timer may have become somebody
+            else's since `check_available()`.
+        """
         self._outer, self._until = _now.function, _now.until
         if self._outer is None and not _take_over():
             return False
         self.is_set = True
-        try:
-            self._set()
-        except BaseException:  # of the handler of another signal
-            self._put_back()
-            raise
-        return True
-
-    def _set(self) -> None:
         aside.pop(self._function, None)
         now = time.perf_counter()
         _now.until = now + self._seconds
@@ -132,22 +127,19 @@ class Alarm:
         _now.function, _now.delay = self._function, FIRST_AGAIN
         _now.is_asked = False
         signal.setitimer(ITIMER_REAL, max(_now.until - now, SOONEST), AGAIN)
+        return True
 
-    def __exit__(self, *_: object) -> None:
-        """Take the timer back, and leave everything as it was."""
-        if self.is_set:
-            try:
-                self._put_back()
-            except BaseException:  # of the handler of another signal, in the midst of this
-                self._put_back()
-                raise
+    def put_back(self) -> None:
+        """Take the timer back, and leave everything as it was.
 
-    def _put_back(self) -> None:
-        """Do what `__exit__` does; if it is interrupted, it can be done again."""
+        If the handler of another signal raises in the middle of it, it can be done again.
+        """
+        if not self.is_set:
+            return
         if _now.put_back_trace is not None:
             _now.put_back_trace()
             _now.put_back_trace = None
-        if not self._function.dead:
+        if self._function:  # is set aside
             aside[self._function] = None
         _now.is_stopping = self._outer is None
         _now.function, _now.until = self._outer, self._until

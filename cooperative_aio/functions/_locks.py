@@ -7,6 +7,7 @@ is then looked up in the frame. No code of the function's own is called for that
 
 from __future__ import annotations
 
+import bisect
 import dis
 import inspect
 import re
@@ -66,8 +67,10 @@ def seems_a_lock(found: object, named: Named) -> bool:
 
 
 def is_exclusive(lock: object) -> bool:
-    """Tell whether a thread that holds a lock would wait for it like any other."""
-    return type(_inner(lock)) is Lock or isinstance(lock, threading.Semaphore)
+    """Tell whether a lock is held so that a thread which holds it would wait for it as well."""
+    if isinstance(lock, threading.Semaphore):
+        return _attribute(lock, "_value") == 0
+    return type(_inner(lock)) is Lock and _is_locked(lock)
 
 
 def _is_locked(lock: object) -> bool:
@@ -169,7 +172,10 @@ def _find_taken(instructions: Instructions, end: int) -> list[Block]:
 def find_wait(frame: FrameType) -> Named | None:
     """Return what a frame waits for if it is in a `with`, or in a call of `acquire`."""
     instructions = list(dis.get_instructions(frame.f_code))
-    at = [one.offset for one in instructions].index(frame.f_lasti)
+    offsets = [one.offset for one in instructions]
+    at = bisect.bisect(offsets, frame.f_lasti) - 1  # 3.11 stands in the cache of a call
+    if at < 1:
+        return None
     if ENTER in (instructions[at].opcode, instructions[at - 1].opcode):  # from 3.14 a call
         return _managed(instructions[: at + 1])
     return _acquired(instructions, at) if instructions[at].opname in CALLS else None

@@ -181,19 +181,28 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
         if self._is_running:
             raise ValueError("function already executing")
         hub = getcurrent()
-        function = self._prepare(hub)
-        call, self._call = self._call, None
         self._is_running = True
         try:
-            item = self._switch(function, call or (answer,))
+            function = self._prepare(hub)
+            item = self._switch(function, self._call or (answer,))
         finally:
             self._is_running = False
-            del call, answer
+            del answer
+            self._has_stepped()
         if function.dead:
             self._end(function, item)
         if type(hub) is Function and not function.ending:
             give_way()  # a function that steps another: its own time goes on meanwhile
         return item  # type: ignore[no-any-return]
+
+    def _has_stepped(self) -> None:
+        function = self._function
+        if function is None:
+            return
+        if function or function.dead:
+            self._call = None
+        else:  # the handler of a signal has raised before the function had begun
+            self._forget()
 
     def _prepare(self, hub: Any) -> Function:
         """Return the function, ready to go on as a step of `hub`."""
@@ -224,10 +233,17 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
     def _switch(self, function: Function, given: tuple[Any, ...]) -> Any:
         if not self._preempt:
             return function.switch(*given)
-        with Alarm(function, function.slice) as is_set:
-            if not is_set:
+        alarm = Alarm(function, function.slice)
+        try:
+            if not alarm.set():
                 self._warn()
             return function.switch(*given)
+        finally:
+            try:
+                alarm.put_back()
+            except BaseException:  # of the handler of another signal
+                alarm.put_back()
+                raise
 
     def _warn(self) -> None:
         """Say, once, that the signal or the timer has become somebody else's."""
@@ -237,8 +253,8 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
 
     def _begin(self) -> Function:
         self._thread = threading.get_ident()
-        self._function = function = Function(self.__qualname__)
         _collections.watch()
+        self._function = function = Function(self.__qualname__)
         return function
 
     def _enter_context(self, function: Function, hub: Any) -> None:
