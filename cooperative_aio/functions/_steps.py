@@ -253,8 +253,8 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
 
     def _begin(self) -> Function:
         self._thread = threading.get_ident()
-        _collections.watch()
         self._function = function = Function(self.__qualname__)
+        _collections.watch(function)
         return function
 
     def _enter_context(self, function: Function, hub: Any) -> None:
@@ -267,10 +267,12 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
             function.gr_context = self._context = context
 
     def _forget(self) -> None:
-        if self._preempt and self._function is not None:
-            forget(self._function)
+        function = self._function
+        if function is not None:
+            if self._preempt:
+                forget(function)
+            _collections.unwatch(function)
         self._function = self._context = None
-        _collections.unwatch()
 
     def _end(self, function: Function, result: Any) -> NoReturn:
         """Raise what the function has raised, or StopIteration with its result."""
