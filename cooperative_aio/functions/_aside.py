@@ -59,7 +59,7 @@ class _Watcher(threading.Thread):
         # A frame is looked at only if it seems to wait: else it might end meanwhile, and what
         # it refers to would be freed in this thread.
         if self._used - before < IDLE * INTERVAL:
-            frame = sys._current_frames().get(self._main)  # noqa: SLF001 (there is no other)
+            frame = sys._current_frames().get(self._main)
             if frame is not None and find_wait(outside_of_threading(frame)) is not None:
                 self._place = id(frame), frame.f_lasti
                 if self._place == place:
@@ -84,7 +84,7 @@ def watch(ask: Callable[[], None]) -> None:
 def takes_no_locks() -> set[int | None]:
     """Return the threads that cannot hold what the main thread waits for."""
     watcher = _Watcher.current
-    return {threading.main_thread().ident, watcher and watcher.ident}
+    return {threading.main_thread().ident, None if watcher is None else watcher.ident}
 
 
 def outside_of_threading(frame: FrameType) -> FrameType:

@@ -75,10 +75,10 @@ def is_exclusive(lock: object) -> bool:
 
 def _is_locked(lock: object) -> bool:
     """Tell whether a lock is held, an RLock by this thread; False where it does not say."""
-    lock: Any = _inner(lock)
-    if type(lock) is Lock:
-        return bool(lock.locked())
-    return type(lock) is RLock and bool(lock._is_owned())  # noqa: SLF001 (as Condition asks it)
+    inner = _inner(lock)
+    if type(inner) is Lock:
+        return bool(inner.locked())
+    return type(inner) is RLock and bool(inner._is_owned())  # as Condition asks it
 
 
 def same_lock(one: object, other: object) -> bool:
@@ -86,7 +86,7 @@ def same_lock(one: object, other: object) -> bool:
     return _inner(one) is _inner(other)
 
 
-def _inner(lock: object) -> object:
+def _inner(lock: object) -> Any:
     return _attribute(lock, "_lock") if isinstance(lock, threading.Condition) else lock
 
 

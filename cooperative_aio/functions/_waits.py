@@ -37,7 +37,7 @@ def refusal(frame: FrameType) -> RuntimeError | None:
 
 def _is_theirs(lock: object, named: Named) -> bool:
     """Tell whether no other thread can release a lock, as far as can be seen."""
-    frames = sys._current_frames()  # noqa: SLF001 (there is no other)
+    frames = sys._current_frames()
     others = [frames[thread] for thread in frames if thread not in takes_no_locks()]
     if lock is UNKNOWN:
         return seems_a_lock(lock, named) and not others

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-import logging
 import multiprocessing
+import subprocess
 import sys
 import threading
 import time
@@ -11,7 +11,7 @@ import types
 
 import pytest
 from core_support import on_both_loops
-from functions_support import Bomb, interrupt, parts_of
+from functions_support import interrupt, parts_of
 
 from cooperative_aio.functions import _alarm as alarm
 from cooperative_aio.functions import _aside as aside
@@ -67,7 +67,7 @@ def by_acquire(holder):
 
 
 def by_acquire_with_arguments(holder):
-    holder.lock.acquire(True, 1000)
+    holder.lock.acquire(1, 1000)
 
 
 def by_acquire_with_names(holder):
@@ -313,7 +313,7 @@ def acquire_and_release(lock):
 
 
 def acquire_and_release_in_finally(lock):
-    lock.acquire(True)
+    lock.acquire(1)
     try:
         interrupt()
     finally:
@@ -495,10 +495,10 @@ def test_it_ends_when_another_has_taken_its_place(monkeypatch):
 
 def test_it_goes_on_if_a_function_is_set_aside_at_the_very_moment(monkeypatch):
     class Aside:
-        counts = [0, 1, 0, 0]
-
         def __len__(self):
-            return self.counts.pop(0)
+            return counts.pop(0)
+
+    counts = [0, 1, 0, 0]
 
     fake = FakeTime()
     monkeypatch.setattr(aside, "time", fake)
@@ -506,7 +506,7 @@ def test_it_goes_on_if_a_function_is_set_aside_at_the_very_moment(monkeypatch):
     monkeypatch.setattr(aside._Watcher, "current", watcher := aside._Watcher(int))
     watcher.run()
     assert fake.naps == 1
-    assert Aside.counts == []
+    assert counts == []
 
 
 def test_there_is_one_while_functions_are_set_aside(monkeypatch):
@@ -569,8 +569,6 @@ print(signal.getsignal(signal.SIGALRM).name)
     ],
 )
 def test_an_alarm_of_somebody_elses_between_steps_does_what_it_did(before, output, code):
-    import subprocess  # noqa: PLC0415
-
     done = subprocess.run(
         [sys.executable, "-c", ALARM_BETWEEN_STEPS.format(before=before)],
         capture_output=True,
