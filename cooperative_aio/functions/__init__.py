@@ -13,8 +13,10 @@ above it:
 `_availability`    where functions can be interrupted
 `_collections`     whether a garbage collection is going on
 `_places`          at which instructions a function may be set aside
-`_locks`           whether a frame stands inside a `with` on a lock
+`_locks`           whether a frame holds a lock, or waits for one
 `_rules`           where a function must not be set aside: the table
+`_aside`           what is set aside, and a thread that looks whether it is waited for
+`_waits`           the error for code that waits for a function set aside
 `_alarm`           interrupt a function when its slice is over
 `_pace`            how long a step may last
 `_inside`          `give_way`, `wait_on`, `uninterrupted`

@@ -1,7 +1,8 @@
 """Interrupt a function when its slice is over: a timer, and the handler of its signal.
 
-Both are ours while a function computes, and at no other time. The timer repeats, as a
-single alarm may find the function where it must not be set aside.
+The timer is ours while a function computes, and at no other time. It repeats, as a single
+alarm may find the function where it must not be set aside. The handler is ours from the first
+step until no function is set aside any more: see `_aside`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
+from cooperative_aio.functions._aside import aside, watch
 from cooperative_aio.functions._availability import (
     ITIMER_REAL,
     SIG_DFL,
@@ -32,8 +34,9 @@ from cooperative_aio.functions._checks import PreemptionUnavailable
 from cooperative_aio.functions._greenlets import Function, Thrown, getcurrent
 from cooperative_aio.functions._places import is_covered, raise_at_next_instruction
 from cooperative_aio.functions._rules import Verdict, judge
+from cooperative_aio.functions._waits import refusal
 
-__all__ = ["Alarm", "check_available", "why_not"]
+__all__ = ["Alarm", "check_available", "forget", "why_not"]
 
 AGAIN: Final = 0.000997  # seconds between alarms, by which the timer is known as ours
 FIRST_AGAIN: Final = 0.0001  # seconds until the first of them, if it is to be sooner
@@ -48,15 +51,19 @@ class _Now:
     """What the handler has to know: one for the process, as signals are."""
 
     __slots__ = (
-        *("delay", "function", "has_left", "is_looking", "pending", "previous", "tried_since"),
-        *("put_back_trace", "tries", "until"),
+        *("delay", "function", "has_left", "is_asked", "is_ignored", "is_looking"),
+        *("is_stopping", "pending", "previous", "put_back_trace", "tried_since", "tries"),
+        "until",
     )
 
     def __init__(self) -> None:
         self.function: Function | None = None  # that computes, and may be interrupted
         self.delay = FIRST_AGAIN
         self.until = 0.0  # when it is to be, by time.perf_counter
-        self.previous: Any = None  # the handler to put back; None while ours is not set
+        self.previous: Any = None  # the handler to put back; None if ours was not set
+        self.is_asked = False  # whether the main thread waits for a lock
+        self.is_stopping = False  # an alarm that comes now was ours
+        self.is_ignored = False  # by us, for a moment
         self.is_looking = False  # in the handler, which its own alarm interrupts
         self.has_left = False  # a function was set aside by the handler
         self.pending: object = None  # keeps a weak reference alive
@@ -87,11 +94,9 @@ def why_not() -> str | None:
 
 
 class Alarm:
-    """Interrupt a function after some seconds: `with Alarm(function, seconds): ...`.
+    """Interrupt a function after some seconds: set before a step, and put back after it.
 
-    For each step one. They may be nested, where a function steps another: the outer one's
-    time goes on. Does nothing where the signal or the timer has become somebody else's
-    since `check_available()`; `is_set` tells.
+    They may be nested, where a function steps another: the outer one's time goes on.
     """
 
     __slots__ = ("_function", "_outer", "_seconds", "_until", "is_set")
@@ -103,67 +108,105 @@ class Alarm:
         self._until = 0.0
         self.is_set = False
 
-    def __enter__(self) -> bool:
-        """Set the timer; tell whether that could be done."""
+    def set(self) -> bool:
+        """Set the timer.
+
+        Returns:
+            Whether that could be done: the signal or the timer may have become somebody
+            else's since `check_available()`.
+        """
         self._outer, self._until = _now.function, _now.until
         if self._outer is None and not _take_over():
             return False
+        self.is_set = True
+        aside.pop(self._function, None)
         now = time.perf_counter()
         _now.until = now + self._seconds
         if self._outer is not None:
             _now.until = min(_now.until, self._until)
         _now.function, _now.delay = self._function, FIRST_AGAIN
-        self.is_set = True
+        _now.is_asked = False
         signal.setitimer(ITIMER_REAL, max(_now.until - now, SOONEST), AGAIN)
         return True
 
-    def __exit__(self, *_: object) -> None:
-        """Take the timer back, and leave everything as it was."""
+    def put_back(self) -> None:
+        """Take the timer back, and leave everything as it was.
+
+        If the handler of another signal raises in the middle of it, it can be done again.
+        """
         if not self.is_set:
             return
         if _now.put_back_trace is not None:
             _now.put_back_trace()
             _now.put_back_trace = None
-        has_left, _now.has_left = _now.has_left, False
+        if self._function:  # is set aside
+            aside[self._function] = None
+        _now.is_stopping = self._outer is None
         _now.function, _now.until = self._outer, self._until
-        if has_left:
+        if _now.has_left:
             # The interpreter's round over the pending signals was left in the middle:
             # let it begin again, or those that were to come wait for the next signal.
+            _now.has_left = False
             _thread.interrupt_main(SIGALRM)
         if self._outer is None:
-            _give_back()
+            _stop_timer()
         else:
             rest = max(_now.until - time.perf_counter(), SOONEST)
             signal.setitimer(ITIMER_REAL, rest, AGAIN)
 
 
 def _take_over() -> bool:
-    """Make handler and timer ours, if they are nobody's."""
-    if threading.get_ident() != threading.main_thread().ident or not _is_free():
+    """Make the handler ours, if it and the timer are nobody's."""
+    if threading.get_ident() != threading.main_thread().ident:
         return False
-    previous = set_handler(SIGALRM, _on_alarm)
-    # Ours: somebody has put back what was found in a step.
-    _now.previous = SIG_DFL if previous is _on_alarm else previous
+    handler = get_handler(SIGALRM)
+    if signal.getitimer(ITIMER_REAL)[0]:  # of somebody who wants what the signal did before
+        if handler is _on_alarm and _now.previous is not None:
+            _put_back_handler(_now.previous)
+        return False
+    if not (isinstance(handler, int) or handler is _on_alarm):
+        return False
+    if handler is not _on_alarm and not _now.is_ignored:
+        _now.previous = handler
+    elif _now.previous is None:  # somebody has put back what was found in a step
+        _now.previous = SIG_DFL
+    _now.is_ignored = False
+    if handler is not _on_alarm:
+        set_handler(SIGALRM, _on_alarm)
     return True
 
 
-def _is_free() -> bool:
-    handler = get_handler(SIGALRM)
-    is_free = isinstance(handler, int) or handler is _on_alarm
-    return is_free and not signal.getitimer(ITIMER_REAL)[0]
-
-
-def _give_back() -> None:
-    """Put back what was there before, unless the function has put something else there."""
+def _stop_timer() -> None:
+    """Stop the timer, and put back what was there before unless functions are set aside."""
     left, again = signal.setitimer(ITIMER_REAL, 0)
+    _put_back_handler(_on_alarm if aside else _now.previous)
+    if left and not _is_ours(again):  # the function has set it
+        signal.setitimer(ITIMER_REAL, left, again)
+    if aside:
+        watch(_ask)
+
+
+def _put_back_handler(handler: Any) -> None:
+    """Make another handler that of the signal, unless somebody else has done so."""
+    _now.is_stopping = True
     # An alarm that came too late is handled here, and ignored; or it is pending, for another
     # thread to handle it: to ignore the signal, for a moment, discards it.
-    if get_handler(SIGALRM) is _on_alarm:
+    if _now.is_ignored or get_handler(SIGALRM) is _on_alarm:
+        _now.is_ignored = True
         set_handler(SIGALRM, SIG_IGN)
-        set_handler(SIGALRM, _now.previous)
-    _now.previous = None  # not before that: the handler may still be called
-    if left and not _is_ours(again):
-        signal.setitimer(ITIMER_REAL, left, again)
+        set_handler(SIGALRM, handler)
+        _now.is_ignored = False
+    if handler is not _on_alarm:
+        _now.previous = None  # not before that: the handler may still be called
+    _now.is_stopping = False
+
+
+def forget(function: Function) -> None:
+    """Take back what was done for a function that has ended, or was dropped."""
+    if function in aside:
+        del aside[function]
+        if not aside and _now.function is None:
+            _put_back_handler(_now.previous)
 
 
 def _is_ours(again: float) -> bool:
@@ -175,9 +218,12 @@ def _is_ours(again: float) -> bool:
 
 def _on_alarm(_number: int, frame: FrameType | None) -> object:
     """Set the function aside, if it may be where it stands."""
+    if _now.is_asked and frame is not None:
+        _refuse_to_wait(frame)
+        return None
     function = _now.function
     if function is None:
-        if _now.previous is None:
+        if not _now.is_stopping:
             _meant_for_another()
         return None
     if _now.is_looking or frame is None or getcurrent() is not function:
@@ -222,9 +268,40 @@ def _set_aside(function: Function, frame: FrameType) -> None:
 
 
 def _meant_for_another() -> None:  # pragma: no cover (it ends the process)
-    """Do what the signal does without a handler: ours was put back by somebody else."""
-    set_handler(SIGALRM, SIG_DFL)
-    signal.raise_signal(SIGALRM)
+    """Do what the signal does without our handler."""
+    if _now.previous is not SIG_IGN:
+        set_handler(SIGALRM, SIG_DFL)
+        signal.raise_signal(SIGALRM)
+
+
+# Waiting for a lock
+
+
+def _ask() -> None:
+    """Interrupt the main thread, which waits for a lock; a thread calls this."""
+    if get_handler(SIGALRM) is _on_alarm:
+        _now.is_asked = True
+        signal.pthread_kill(threading.main_thread().ident or 0, SIGALRM)
+
+
+def _refuse_to_wait(frame: FrameType) -> None:
+    """Raise an error where the main thread waits for a lock of a function set aside."""
+    _now.is_asked = False
+    if _now.is_looking:
+        return
+    error = None
+    try:
+        _now.is_looking = True
+        error = refusal(frame)
+    except Exception:  # noqa: BLE001, S110 (whatever was looked at: let it wait)
+        pass
+    finally:
+        _now.is_looking = False
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error, frame  # it refers to this frame
 
 
 # Interrupt again, but not before the handler has returned

@@ -21,7 +21,7 @@ __all__ = [
     "unproved",
 ]
 
-PROVED: Final = {("linux", "cpython", (3, minor)) for minor in (11, 12, 13)}
+PROVED: Final = {("linux", "cpython", (3, minor)) for minor in (11, 12, 13, 14)}
 """Where the soak test has run: see docs/explanation/setting-functions-aside.md."""
 
 SIGALRM: Final[Any] = getattr(signal, "SIGALRM", 0)  # 0 where there is none

@@ -6,7 +6,7 @@ import gc
 
 __all__ = ["collecting", "unwatch", "watch"]
 
-_watchers = 0
+_watchers: set[object] = set()
 _collecting = False
 
 
@@ -15,23 +15,24 @@ def collecting() -> bool:
     return _collecting
 
 
-def watch() -> None:
-    """Begin to watch; to be taken back by `unwatch()`, as often."""
-    global _watchers  # noqa: PLW0603
-    _watchers += 1
-    if _watchers == 1:
+def watch(watcher: object) -> None:
+    """Begin to watch, if nobody does."""
+    _watchers.add(watcher)
+    if _begins not in gc.callbacks:
         gc.callbacks.insert(0, _begins)  # before the others are told, and
+    if _has_ended not in gc.callbacks:
         gc.callbacks.append(_has_ended)  # after them
 
 
-def unwatch() -> None:
-    """Take one `watch()` back."""
-    global _watchers, _collecting  # noqa: PLW0603
-    _watchers -= 1
+def unwatch(watcher: object) -> None:
+    """Take back a `watch()`, if there was one."""
+    global _collecting  # noqa: PLW0603
+    _watchers.discard(watcher)
     if not _watchers:
-        gc.callbacks.remove(_begins)
-        gc.callbacks.remove(_has_ended)
         _collecting = False
+        for callback in (_begins, _has_ended):
+            if callback in gc.callbacks:
+                gc.callbacks.remove(callback)
 
 
 def _begins(phase: str, _info: dict[str, int]) -> None:

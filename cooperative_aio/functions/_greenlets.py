@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, Final
 
 try:
@@ -16,6 +17,7 @@ except ImportError as error:  # pragma: no cover (a test runs this in a process 
     ) from error
 
 __all__ = ["Function", "Thrown", "current_function", "getcurrent"]
+__all__ += ["innermost_frame", "is_of_this_package"]
 
 
 class Thrown:
@@ -34,8 +36,9 @@ class Function(greenlet):
     the end returns. Its `parent` is whoever steps it now.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
+        self.name = name
         self.clock: Callable[[], float] = time.perf_counter
         self.slice: float = 0.0  # seconds that a step may last
         self.deadline: float = math.inf  # by the clock: when to be set aside
@@ -73,10 +76,24 @@ class Function(greenlet):
         return answer
 
 
-PACKAGE: Final = __name__.rpartition(".")[0]
+_OURS: Final = f"{__name__.rpartition('.')[0]}."
 
 
 def current_function() -> Function | None:
     """Return the function that calls this, unless it stands in a greenlet of another."""
     current = getcurrent()
     return current if type(current) is Function else None
+
+
+def innermost_frame(function: Function) -> FrameType | None:
+    """Return the innermost frame of the function's own where it is set aside; else None."""
+    frame = function.gr_frame
+    while frame is not None and is_of_this_package(frame):
+        frame = frame.f_back
+    return frame
+
+
+def is_of_this_package(frame: FrameType) -> bool:
+    """Tell whether a frame is of a module of this package: not to be interrupted itself."""
+    module = frame.f_globals.get("__name__")
+    return isinstance(module, str) and module.startswith(_OURS)

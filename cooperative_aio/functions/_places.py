@@ -28,7 +28,8 @@ BETWEEN: Final = _opcodes("RESUME", "JUMP_BACKWARD", "POP_JUMP_BACKWARD")
 
 NO_CALLS: Final = _opcodes(
     *("RESUME", "JUMP", "STORE_FAST", "STORE_DEREF", "DELETE_FAST", "DELETE_DEREF"),
-    *("POP_TOP", "POP_EXCEPT", "LOAD_FAST", "LOAD_CONST", "NOP", "SWAP", "COPY", "RETURN_"),
+    *("POP_TOP", "POP_ITER", "POP_EXCEPT", "LOAD_FAST", "LOAD_CONST", "LOAD_SMALL_INT"),
+    *("NOP", "NOT_TAKEN", "SWAP", "COPY", "RETURN_"),
 )
 """Instructions that call nothing: a frame above one is of a handler or a finalizer."""
 

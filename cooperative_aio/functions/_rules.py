@@ -5,8 +5,8 @@ Each rule has a test with real code: tests/functions/test_functions_rules.py.
 ======================================== ============================================
 where                                    else
 ======================================== ============================================
-in a `with` on a lock, at any depth      the loop stops for ever when it wants the
-                                         lock; an RLock lets several functions in
+in a `with` on a lock, at any depth, or  the loop stops for ever when it wants the
+after `lock.acquire()` in the same frame lock; an RLock lets several functions in
 below a frame of a module in `ATOMIC`    the same of locks and state that are theirs
 in `__del__`, or what a dying object     nobody's garbage is collected, half an
 calls, or a handler of a signal          object is seen, a signal is lost
@@ -31,7 +31,7 @@ from typing import Any, Final, NamedTuple
 
 from cooperative_aio.functions._availability import get_handler
 from cooperative_aio.functions._collections import collecting
-from cooperative_aio.functions._greenlets import PACKAGE, Function
+from cooperative_aio.functions._greenlets import Function, is_of_this_package
 from cooperative_aio.functions._locks import Block, find_blocks, holds_lock
 from cooperative_aio.functions._places import NO_CALLS, is_between
 
@@ -53,7 +53,6 @@ WHOLE: Final = frozenset({"__del__", "__enter__", "__exit__"})
 """Methods that must not be ended in the middle, by a cancellation, say."""
 
 _SIGNALS: Final = sorted(map(int, signal.valid_signals()))
-_OURS: Final = f"{PACKAGE}."
 
 
 class Verdict(enum.Enum):
@@ -68,7 +67,7 @@ def judge(function: Function, frame: FrameType) -> Verdict:
     """Say whether a function may be set aside, interrupted in `frame`."""
     if function.kept or collecting():
         return Verdict.LATER
-    if _is_ours(frame.f_globals.get("__name__")):
+    if is_of_this_package(frame):
         return Verdict.LATER
     if not is_between(frame):
         return Verdict.SOON
@@ -81,7 +80,7 @@ def judge(function: Function, frame: FrameType) -> Verdict:
 
 def may_leave(frame: FrameType | None) -> bool:
     """Say whether a function may be set aside that asks for it itself, in `frame`."""
-    while frame is not None and _is_ours(frame.f_globals.get("__name__")):
+    while frame is not None and is_of_this_package(frame):
         frame = frame.f_back  # a function that steps another lets go in the midst of that
     return _may(frame, _interrupting())
 
@@ -143,11 +142,6 @@ def _is_atomic(module: object) -> bool:
     top = module.partition(".")[0] if isinstance(module, str) else ""
     is_atomic = module in ATOMIC or (top in ATOMIC and top != "importlib")
     return is_atomic and module != Function.__module__  # which is below all others
-
-
-def _is_ours(module: object) -> bool:
-    """Tell whether a module is one of this package: not to be interrupted itself."""
-    return isinstance(module, str) and module.startswith(_OURS)
 
 
 def _interrupting() -> frozenset[int]:

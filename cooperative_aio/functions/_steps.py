@@ -12,9 +12,9 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Generic, NoReturn, TypeVar, TypeVarTuple
 
 from cooperative_aio.functions import _collections
-from cooperative_aio.functions._alarm import Alarm, check_available, why_not
+from cooperative_aio.functions._alarm import Alarm, check_available, forget, why_not
 from cooperative_aio.functions._checks import check_function, name_of
-from cooperative_aio.functions._greenlets import PACKAGE, Function, Thrown, getcurrent
+from cooperative_aio.functions._greenlets import Function, Thrown, getcurrent, innermost_frame
 from cooperative_aio.functions._inside import give_way
 from cooperative_aio.functions._pace import pace_of_step
 
@@ -96,11 +96,8 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
 
     @property
     def gi_frame(self) -> FrameType | None:
-        """The innermost frame of the function while it is set aside; else None."""
-        frame = None if self._function is None else self._function.gr_frame
-        while frame is not None and _is_of_this_package(frame):
-            frame = frame.f_back
-        return frame
+        """The innermost frame of the function where it is set aside; else None."""
+        return None if self._function is None else innermost_frame(self._function)
 
     # Generator
 
@@ -189,19 +186,28 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
         if self._is_running:
             raise ValueError("function already executing")
         hub = getcurrent()
-        function = self._prepare(hub)
-        call, self._call = self._call, None
         self._is_running = True
         try:
-            item = self._switch(function, call or (answer,))
+            function = self._prepare(hub)
+            item = self._switch(function, self._call or (answer,))
         finally:
             self._is_running = False
-            del call, answer
+            del answer
+            self._has_stepped()
         if function.dead:
             self._end(function, item)
         if type(hub) is Function and not function.ending:
             give_way()  # a function that steps another: its own time goes on meanwhile
         return item  # type: ignore[no-any-return]
+
+    def _has_stepped(self) -> None:
+        function = self._function
+        if function is None:
+            return
+        if function or function.dead:
+            self._call = None
+        else:  # the handler of a signal has raised before the function had begun
+            self._forget()
 
     def _prepare(self, hub: Any) -> Function:
         """Return the function, ready to go on as a step of `hub`."""
@@ -232,10 +238,17 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
     def _switch(self, function: Function, given: tuple[Any, ...]) -> Any:
         if not self._preempt:
             return function.switch(*given)
-        with Alarm(function, function.slice) as is_set:
-            if not is_set:
+        alarm = Alarm(function, function.slice)
+        try:
+            if not alarm.set():
                 self._warn()
             return function.switch(*given)
+        finally:
+            try:
+                alarm.put_back()
+            except BaseException:  # of the handler of another signal
+                alarm.put_back()
+                raise
 
     def _warn(self) -> None:
         """Say, once, that the signal or the timer has become somebody else's."""
@@ -245,8 +258,8 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
 
     def _begin(self) -> Function:
         self._thread = threading.get_ident()
-        self._function = function = Function()
-        _collections.watch()
+        self._function = function = Function(self.__qualname__)
+        _collections.watch(function)
         return function
 
     def _enter_context(self, function: Function, hub: Any) -> None:
@@ -259,8 +272,12 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
             function.gr_context = self._context = context
 
     def _forget(self) -> None:
+        function = self._function
+        if function is not None:
+            if self._preempt:
+                forget(function)
+            _collections.unwatch(function)
         self._function = self._context = None
-        _collections.unwatch()
 
     def _end(self, function: Function, result: Any) -> NoReturn:
         """Raise what the function has raised, or StopIteration with its result."""
@@ -293,8 +310,3 @@ def _as_exception(kind: Any, value: object, traceback: TracebackType | None) -> 
     else:
         error = kind() if value is None else kind(value)
     return error if traceback is None else error.with_traceback(traceback)
-
-
-def _is_of_this_package(frame: FrameType) -> bool:
-    name = frame.f_globals.get("__name__")
-    return isinstance(name, str) and name.startswith(f"{PACKAGE}.")

@@ -126,7 +126,7 @@ def test_the_timer_runs_only_while_a_function_computes():
     iterator = steps_of(work)
     assert state() == (signal.SIG_DFL, (0, 0))
     next(iterator)
-    assert state() == (signal.SIG_DFL, (0, 0))
+    assert state() == (alarm._on_alarm, (0, 0))
     assert parts_of(iterator) == (None, 1)
     assert state() == (signal.SIG_DFL, (0, 0))
     for handler, (left, _) in seen:

@@ -15,6 +15,7 @@ import pydantic
 import pygments
 import pytest
 import sqlparse
+import sympy
 from core_support import on_both_loops
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
@@ -71,6 +72,11 @@ def shortest_paths():
     return sum(sum(one.values()) for _, one in nx.all_pairs_shortest_path_length(graph))
 
 
+def integrate():
+    x = sympy.Symbol("x")
+    return sympy.integrate(x**3 * sympy.sin(x), x).diff(x).simplify()
+
+
 def apply_a_function():
     def slow(value):
         return sum(range(int(value) % 200))
@@ -119,6 +125,7 @@ JOBS = {
     "sorted": lambda: sorted(range(60000), key=lambda number: number * 7919 % 60013),
     "pydantic": validate,
     "networkx": shortest_paths,
+    "sympy": integrate,
     "numpy": apply_a_function,
     "a parser": parse,
 }

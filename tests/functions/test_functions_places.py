@@ -252,7 +252,10 @@ def test_some_jumps_back_are_not_covered_by_their_blocks():
     found = {
         function.__name__ for function in PLACES if _places.find_uncovered(function.__code__)
     }
-    assert found >= ({"in_while"} if sys.version_info >= (3, 12) else {"in_try_on_one_line"})
+    if sys.version_info < (3, 14):
+        assert found >= (
+            {"in_while"} if sys.version_info >= (3, 12) else {"in_try_on_one_line"}
+        )
     assert not found & {"in_for", "in_call"}
 
 

@@ -356,7 +356,7 @@ def test_the_blocks_of_a_function_are_all_found():
             pass
         return None
 
-    paths = {block.path for block in find_blocks(work.__code__)}
+    paths = {block.lock.path for block in find_blocks(work.__code__)}
     assert paths == {("one",), ("two",), ()}
 
 
