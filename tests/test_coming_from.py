@@ -6,6 +6,7 @@ test_coming_from_twisted.py and test_coming_from_cooperative.py.
 
 import ast
 import asyncio
+import functools
 import importlib.util
 import re
 import select
@@ -109,6 +110,7 @@ def names_of_tests(text):
     return re.findall(r"`((?:Test\w+\.)?test_\w+)`", text)
 
 
+@functools.cache
 def existing_tests():
     """Return the names of all tests: `test_…` or `Test….test_…`."""
     names = set()
