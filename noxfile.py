@@ -1,15 +1,19 @@
 """Check the project: `nox` does what has to pass, `nox --list` shows the rest."""
 
+import contextlib
 import os
 import shutil
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.error_on_missing_interpreters = False  # those that are there will do
-nox.options.sessions = ["lint", "typing", "tests", "wide", "coverage", "docs"]
+nox.options.sessions = ["lint", "typing", "tests", "coverage", "docs"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -20,12 +24,53 @@ NARROW = [
     *("-o", "norecursedirs=.* everywhere monitor servers"),
     "--ignore-glob=tests/offload/test_offload_[!s]*.py",
 ]
+ALL = ["-o", "norecursedirs=.* everywhere"]
+GREENLETS = "tests/functions"  # where coverage has to follow greenlets, at twice the cost
+GREEN = "--concurrency=thread,greenlet"
 # As many processes as there are cores; a test's traceback is not worth a crash of pytest's own.
 PARALLEL = ["-n", "auto", "--dist", "worksteal", "--tb", "native"]
 PYODIDE = "pyodide@314"  # Python 3.14
 # Arguments, results and errors that a docstring and its function do not agree about
 DOCSTRINGS = "DOC102,DOC202,DOC403,DOC501"
 PYTHONS = list(dict.fromkeys([*nox.project.python_versions(PROJECT), RUNNING]))
+PATIENCE = 5.0  # seconds between two lines that say that something is still going on
+
+# pip compiles all that it installs, most of which is never imported, for half of its time. What
+# is imported is compiled once, and not in each of the many processes that tests start.
+os.environ.setdefault("PIP_NO_COMPILE", "1")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@contextlib.contextmanager
+def progress(session: nox.Session, what: str) -> Iterator[None]:
+    """Say every few seconds that something goes on which says nothing itself."""
+    done = threading.Event()
+    begin = time.monotonic()
+
+    def tell() -> None:
+        while not done.wait(PATIENCE):
+            session.log(f"{what}: {time.monotonic() - begin:.0f} seconds so far")
+            sys.stderr.flush()
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+
+
+def install(session: nox.Session, *requirements: str) -> None:
+    """Install, and say meanwhile that it goes on."""
+    with progress(session, "installing"):
+        session.install(*requirements)
+
+
+def run(session: nox.Session, *arguments: str) -> None:
+    """Run what is silent while it runs, and say that it does."""
+    with progress(session, arguments[0]):
+        session.run(*arguments)
 
 
 def group(name: str) -> tuple[str, ...]:
@@ -49,20 +94,20 @@ def use_pyodide(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format."""
-    session.install(*group("lint"))
-    session.run("ruff", "check")
-    session.run("ruff", "check", "--preview", "--select", DOCSTRINGS, "cooperative_aio")
-    session.run("ruff", "format", "--check")
+    install(session, *group("lint"))
+    run(session, "ruff", "check")
+    run(session, "ruff", "check", "--preview", "--select", DOCSTRINGS, "cooperative_aio")
+    run(session, "ruff", "format", "--check")
 
 
 @nox.session(requires=["build"])
 def typing(session: nox.Session) -> None:
     """Check the types, and that all that is public has one."""
-    session.install(wheel(session), *group("typing"))
-    session.run("mypy")
+    install(session, wheel(session), *group("typing"))
+    run(session, "mypy")
     checks = sorted(map(str, Path("tests").rglob("test_*_types.py")))
-    session.run("mypy", "tests/typing", *checks)
-    session.run("pyright", "--verifytypes", "cooperative_aio", "--ignoreexternal")
+    run(session, "mypy", "tests/typing", *checks)
+    run(session, "pyright", "--verifytypes", "cooperative_aio", "--ignoreexternal")
 
 
 @nox.session(default=False)
@@ -70,28 +115,53 @@ def build(session: nox.Session) -> None:
     """Build the source distribution, and from that the wheel."""
     dist = Path(session.cache_dir, "dist")
     shutil.rmtree(dist, ignore_errors=True)
-    session.install("build")
-    session.run("python", "-m", "build", "--outdir", str(dist))
+    install(session, "build")
+    run(session, "python", "-m", "build", "--outdir", str(dist))
 
 
 @nox.session(python=PYTHONS, requires=["build"])
 def tests(session: nox.Session) -> None:
-    """Test the wheel (`-P`: not the directory that lies here) on every Python there is."""
-    if session.python == RUNNING:  # the largest products, of which the others take a part
-        session.env["COOPERATIVE_AIO_THOROUGH"] = "1"
-    cover(session, *(session.posargs or NARROW))
+    """Test the wheel (`-P`: not the directory that lies here) on every Python there is.
+
+    On that which runs nox all tests are run, and measured is what they cover; on the others a
+    part. Of the largest products all Pythons take a part: see `thorough`.
+    """
+    install(session, wheel(session), *group("test"))
+    pytest = ("-m", "pytest", *PARALLEL)
+    if session.python != RUNNING:
+        session.run("python", "-P", *pytest, *(session.posargs or NARROW))
+        return
+    session.env["COOPERATIVE_AIO_ONCE"] = "1"
+    data = Path(session.cache_dir, f".coverage.{session.name}")
+    session.env["COVERAGE_FILE"] = str(data.resolve())
+    session.run("coverage", "erase")
+    measured = ("python", "-P", "-m", "coverage", "run")
+    if session.posargs:
+        session.run(*measured, GREEN, *pytest, *session.posargs)
+    else:
+        session.run(*measured, *pytest, *ALL, f"--ignore={GREENLETS}")
+        session.run(*measured, GREEN, *pytest, GREENLETS)
 
 
-@nox.session(python=RUNNING, requires=["build"])
+@nox.session(python=PYTHONS, requires=["build"], default=False)
+def thorough(session: nox.Session) -> None:
+    """Test all of the largest products, of which `tests` takes a part, in several minutes."""
+    install(session, wheel(session), *group("test"))
+    session.env["COOPERATIVE_AIO_THOROUGH"] = "1"
+    session.run("python", "-P", "-m", "pytest", *PARALLEL, *(session.posargs or NARROW))
+
+
+@nox.session(python=PYTHONS, requires=["build"], default=False)
 def wide(session: nox.Session) -> None:
-    """Test the monitor, the servers and the places to offload to, in several minutes."""
-    cover(session, *(session.posargs or WIDE))
+    """Test the monitor, the servers and the places to offload to."""
+    install(session, wheel(session), *group("test"))
+    session.run("python", "-P", "-m", "pytest", *PARALLEL, *(session.posargs or WIDE))
 
 
 @nox.session(python=RUNNING, requires=["build"], default=False)
 def servers(session: nox.Session) -> None:
     """Run every server there is, and show what a client that leaves and SIGTERM do to it."""
-    session.install(wheel(session), *group("all-servers"))
+    install(session, wheel(session), *group("all-servers"))
     session.env["COOPERATIVE_AIO_SERVERS"] = "all"
     session.run("python", "-P", "-m", "pytest", *(session.posargs or ["tests/servers"]))
     session.run("python", "benchmarks/shutdown.py")
@@ -100,14 +170,14 @@ def servers(session: nox.Session) -> None:
 @nox.session(python=RUNNING, requires=["build"], default=False)
 def everywhere(session: nox.Session) -> None:
     """Test in the places where asyncio lives, as far as they are installed."""
-    session.install(wheel(session), *group("everywhere"))
+    install(session, wheel(session), *group("everywhere"))
     session.run("python", "-P", "-m", "pytest", *(session.posargs or ["tests/everywhere"]))
 
 
 @nox.session(python=RUNNING, requires=["build"], default=False)
 def browser(session: nox.Session) -> None:
     """Test in Node and Chromium, with Pyodide from npm or from the folder PYODIDE."""
-    session.install(wheel(session), *group("browser"))
+    install(session, wheel(session), *group("browser"))
     if "PYODIDE" not in os.environ and shutil.which("npm"):
         folder = session.cache_dir / "npm"
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,37 +187,27 @@ def browser(session: nox.Session) -> None:
     session.run("python", "-P", "-m", "pytest", "tests/everywhere/test_browser.py")
 
 
-def cover(session: nox.Session, *arguments: str) -> None:
-    """Run pytest on the wheel, in several processes, and write down what is covered."""
-    session.install(wheel(session), *group("test"))
-    data = Path(session.cache_dir, f".coverage.{session.name}")
-    session.env["COVERAGE_FILE"] = str(data.resolve())
-    session.run("coverage", "erase")
-    run = ("python", "-P", "-m", "coverage", "run", "-m", "pytest")
-    session.run(*run, *PARALLEL, *arguments)
-
-
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Put together what the tests have covered; pyproject.toml says how much must be."""
-    session.install("coverage[toml]")
+    install(session, "coverage[toml]")
     session.env["COVERAGE_FILE"] = str(Path(session.cache_dir, ".coverage").resolve())
-    session.run("coverage", "combine")
-    session.run("coverage", "report")
+    run(session, "coverage", "combine")
+    run(session, "coverage", "report")
 
 
 @nox.session(python=PYTHONS[0], requires=["build"], default=False)
 def lowest(session: nox.Session) -> None:
     """Test with the lowest versions that the package says it needs."""
     pinned = [need.replace(">=", "==") for need in PROJECT["project"]["dependencies"]]
-    session.install(wheel(session), *pinned, *group("test"))
+    install(session, wheel(session), *pinned, *group("test"))
     session.run("python", "-P", "-m", "pytest", *PARALLEL, *(session.posargs or NARROW))
 
 
 @nox.session(requires=["build"], default=False)
 def million(session: nox.Session) -> None:
     """Take a million random actions, with faults, and compare 20,000 random programs."""
-    session.install(wheel(session), *group("test"))
+    install(session, wheel(session), *group("test"))
     session.env["COOPERATIVE_AIO_THOROUGH"] = "1"
     session.env["COOPERATIVE_AIO_ACTIONS"] = "1000000"
     session.env["COOPERATIVE_AIO_PROGRAMS"] = "20000"
@@ -158,18 +218,18 @@ def million(session: nox.Session) -> None:
 @nox.session(python=PYTHONS, requires=["build"], default=False)
 def soak(session: nox.Session) -> None:
     """Set functions aside for SOAK_SECONDS (ten minutes), on every Python there is."""
-    session.install(wheel(session), *group("test"))
+    install(session, wheel(session), *group("test"))
     session.run("python", "-P", "tests/functions/soak.py")
 
 
 @nox.session(requires=["build"])
 def docs(session: nox.Session) -> None:
     """Make a site of docs, in docs/_build/html; what Sphinx warns of is an error."""
-    session.install(wheel(session), *group("docs"))
+    install(session, wheel(session), *group("docs"))
     use_pyodide(session)  # for the live demo: `nox -s browser` fetches it
     site = Path("docs", "_build", "html")
     shutil.rmtree(site, ignore_errors=True)
-    session.run("python", "-P", "-m", "sphinx", "-E", "-W", "docs", str(site))
+    run(session, "python", "-P", "-m", "sphinx", "-E", "-W", "docs", str(site))
     session.log(f"the site begins with {site / 'index.html'}")
 
 
@@ -183,7 +243,7 @@ def databases(session: nox.Session) -> None:
 @nox.session(requires=["build"], default=False)
 def bench(session: nox.Session) -> None:
     """Measure, one benchmark after the other, or those that are named; draw the charts."""
-    session.install(wheel(session), *group("bench"))
+    install(session, wheel(session), *group("bench"))
     results = Path(session.cache_dir, "bench").resolve()
     shutil.rmtree(results, ignore_errors=True)
     results.mkdir(parents=True)

@@ -1,10 +1,12 @@
 """The two loops, what a loop was told of, and how much of the large products is run."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import re
 import signal
+import sys
 import zlib
 
 import pytest
@@ -29,7 +31,22 @@ def reports():
     return []
 
 
-THOROUGH = bool(os.environ.get("COOPERATIVE_AIO_THOROUGH"))
+THOROUGH = bool(os.environ.get("COOPERATIVE_AIO_THOROUGH"))  # nox -s thorough
+ONCE = THOROUGH or bool(os.environ.get("COOPERATIVE_AIO_ONCE"))  # on one Python of nox -s tests
+LEFT_OUT = 1 if THOROUGH else 2 if ONCE else 8  # of products: all, one in two, one in eight
+
+with contextlib.suppress(ModuleNotFoundError):  # then tests that want Hypothesis are skipped
+    from hypothesis import settings
+
+    # No deadline: a busy machine is as good as another.
+    settings.register_profile(
+        "this run",
+        max_examples=200 // LEFT_OUT,
+        deadline=None,
+        derandomize=True,
+        database=None,
+    )
+    settings.load_profile("this run")
 MISSING = re.compile(
     r"^E +(?:ModuleNotFound|Import)Error: (.*(?:No module named|needs) .*)", re.MULTILINE
 )
@@ -46,7 +63,7 @@ def pytest_make_collect_report(collector):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Take a part of what is marked as `thinned`, and nothing of what is to run `once`.
+    """Take a part of what is marked as `thinned`, and what is to run `once` if this is the run.
 
     The first test of each function stays; which others do depends on their names alone, so it
     is the same in every process. All of them are taken if one is named on the command line.
@@ -58,9 +75,9 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         function = item.nodeid.partition("[")[0]
         thinned = item.get_closest_marker("thinned")
-        is_taken = thinned is None or function not in seen
-        is_taken = is_taken or zlib.crc32(item.nodeid.encode()) % thinned.args[0] == 0
-        is_taken = is_taken and item.get_closest_marker("once") is None
+        is_taken = ONCE or item.get_closest_marker("once") is None
+        if thinned is not None and function in seen:
+            is_taken &= zlib.crc32(item.nodeid.encode()) % (thinned.args[0] * LEFT_OUT) == 0
         seen.add(function)
         (kept if is_taken else left_out).append(item)
     if left_out:
@@ -68,7 +85,43 @@ def pytest_collection_modifyitems(config, items):
         items[:] = kept
 
 
+@pytest.fixture
+def part():
+    """Tell which part of its cases a test of a product takes: one in so many."""
+    return LEFT_OUT
+
+
 def pytest_collection_finish():
     """Let collections, of which tests make thousands, not look at all that was imported."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_runtest_logfinish(nodeid, known=[]):  # noqa: B006 (of one process)
+    """Nor at what the tests of one module have imported and left behind."""
+    module = nodeid.partition("::")[0]
+    if known != [module]:
+        known[:] = [module]
+        pytest_collection_finish()
+
+
+class Measuring:
+    """Pause coverage for the products: they are long, and reach what the other tests reach."""
+
+    def __init__(self, coverage):
+        self.coverage = coverage
+        self.is_on = True
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item):
+        wanted = item.get_closest_marker("thinned") is None
+        if wanted is not self.is_on:
+            (self.coverage.start if wanted else self.coverage.stop)()
+            self.is_on = wanted
+        return (yield)
+
+
+def pytest_configure(config):
+    coverage = sys.modules.get("coverage")  # which is there if it measures
+    if coverage is not None and (measuring := coverage.Coverage.current()) is not None:
+        config.pluginmanager.register(Measuring(measuring))

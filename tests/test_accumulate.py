@@ -14,7 +14,7 @@ from fractions import Fraction
 import anyio
 import pytest
 import uvloop
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cooperative_aio import (
@@ -1380,7 +1380,6 @@ class TestTheModel:
         ),
         size=st.one_of(st.integers(1, 300), st.just(10**6)),
     )
-    @settings(max_examples=60, deadline=None)
     def test_holds_for_any_values_and_any_batch_size(self, script, size):
         async def main():
             await script.check_all_at_once(accumulate(script.values(), cooperator))

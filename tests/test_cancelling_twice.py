@@ -25,7 +25,7 @@ from cooperative_aio import (
     tasklet,
 )
 
-pytestmark = pytest.mark.thinned(3)
+pytestmark = pytest.mark.thinned(2)
 
 
 async def driven(generator):
@@ -859,11 +859,11 @@ class Program:
 
 @pytest.mark.parametrize("hundred", range(3))
 @on_both_loops
-async def test_programs_made_by_chance_log_what_a_task_of_asyncio_does(hundred, reports):
+async def test_programs_made_by_chance_log_what_a_task_of_asyncio_does(hundred, part, reports):
     """Each of them runs as a CooperativeTask and as an asyncio.Task; the logs are equal."""
     cooperator = Cooperator(time_slice=TimeSlice(1, max_wait=0))
     different = []
-    for seed in range(100 * hundred, 100 * hundred + 100):
+    for seed in range(100 * hundred, 100 * hundred + 100, part):
         expected = await Program(seed).run(as_asyncio_does)
         if await Program(seed).run(cooperator.cooperate) != expected:
             different.append(seed)

@@ -230,6 +230,7 @@ def serving_program(example):
             process.kill()
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
 @pytest.mark.parametrize("example", [*SERVERS, *TUTORIAL])
 def test_the_server_runs_as_a_program(example):

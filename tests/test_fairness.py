@@ -6,7 +6,7 @@ import random
 
 import pytest
 from core_support import Clock, Stepwise, Ticks, on_both_loops, work
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cooperative_aio import Cooperator, current_task
@@ -220,7 +220,6 @@ OPERATIONS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(OPERATIONS)
 def test_the_books_are_right_whatever_happens(operations):  # noqa: C901
     competitors = [Competitor(str(number)) for number in range(40)]

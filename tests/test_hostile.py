@@ -23,7 +23,7 @@ from cooperative_aio import (
     batches,
 )
 
-pytestmark = pytest.mark.thinned(5)
+pytestmark = pytest.mark.thinned(3)
 
 MILLISECOND = 2.0**-10  # seconds
 LEAVING = (KeyboardInterrupt, SystemExit)

@@ -31,7 +31,7 @@ from cooperative_aio import (
 )
 from cooperative_aio.testing import VirtualLoop
 
-pytestmark = pytest.mark.thinned(10)
+pytestmark = pytest.mark.thinned(5)
 
 PACKAGE = Path(cooperative_aio.__file__).parent
 
@@ -420,17 +420,19 @@ def end(loop, stage):
         loop.close()
 
 
-def instants(lines, number):
+def instants(lines, number, part):
     """Choose when to interrupt: each line once, at one of the times that it is reached.
 
-    Which time that is depends on the number, so that all actions together see many.
+    Which time that is depends on the number, so that all actions together see many. Of the
+    lines one in so many is taken; which these are depends on the number, too.
     """
     times = defaultdict(list)
     for at, line in enumerate(lines, 1):
         times[line].append(at)
-    return sorted(
+    chosen = (
         each[(number * 7 + index) % len(each)] for index, each in enumerate(times.values())
     )
+    return sorted(chosen)[number % part :: part]
 
 
 @pytest.fixture(autouse=True)
@@ -458,12 +460,12 @@ class TestACallAtAnyLineOfTheCore:
     @pytest.mark.filterwarnings("ignore::RuntimeWarning")
     @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.replace(" ", "_"))
     @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-    def test_loses_no_task_and_leaves_nothing_behind(self, scenario, action):
+    def test_loses_no_task_and_leaves_nothing_behind(self, scenario, action, part):
         stage, interruption = play(scenario)
         natural = {name: stage.end_of(task) for name, task in stage.tasks.items()}
         is_made_to_end = scenario is tasks_that_are_paused_and_stopped
         failures = []
-        for at in instants(interruption.lines, ACTIONS.index(action)):
+        for at in instants(interruption.lines, ACTIONS.index(action), part):
             stage, interruption = play(scenario, at, action)
             assert len(interruption.lines) == at
             if not is_made_to_end:

@@ -23,7 +23,7 @@ from cooperative_aio import (
     batches,
     current_task,
 )
-from cooperative_aio.testing import virtual_time
+from cooperative_aio.testing import spend, virtual_time
 
 
 async def every(values, cooperator=None, **limits):
@@ -189,6 +189,7 @@ class TestMaxItems:
             try:
                 yield 1
                 while True:
+                    spend(0.125)
                     yield asyncio.sleep(1000) if waits else None
             finally:
                 try:

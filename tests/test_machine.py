@@ -304,11 +304,7 @@ def test_no_task_is_lost_whatever_is_done(loop_factory):
     run_state_machine_as_test(
         OnThisLoop,
         settings=settings(
-            max_examples=150,
             stateful_step_count=30,
-            deadline=None,
-            derandomize=True,
-            database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -9,7 +9,7 @@ from matrix_bodies import BODIES
 from matrix_cancellations import WAYS
 from matrix_support import SUBJECTS, compare
 
-pytestmark = pytest.mark.thinned(4)
+pytestmark = pytest.mark.thinned(2)
 
 # What cannot be equal, and why
 INHERENT = {

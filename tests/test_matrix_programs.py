@@ -15,7 +15,7 @@ import anyio
 import pytest
 from matrix_support import Asyncio, Package
 
-pytestmark = pytest.mark.thinned(4)
+pytestmark = pytest.mark.thinned(2)
 
 PROGRAMS = int(os.environ.get("COOPERATIVE_AIO_PROGRAMS", "300"))
 SUBJECTS = ["task", "join", "accumulate", "batch_accumulate"]

@@ -19,7 +19,7 @@ from cooperative_aio import (
     current_task,
 )
 
-pytestmark = pytest.mark.thinned(5)
+pytestmark = pytest.mark.thinned(3)
 
 MICROSECOND = 2.0**-20  # seconds
 MILLISECOND = 2.0**-10

@@ -12,7 +12,7 @@ import pytest
 from machine_invariants import check, finish
 from machine_world import ACTIONS, World
 
-pytestmark = pytest.mark.thinned(5)
+pytestmark = pytest.mark.thinned(3)
 
 COUNT = int(os.environ.get("COOPERATIVE_AIO_ACTIONS", "10000"))
 LENGTH = 25

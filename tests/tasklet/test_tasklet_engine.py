@@ -26,6 +26,7 @@ def ponger(count):
         yield Message("pong", dest=message.sender, value=message.value)
 
 
+@pytest.mark.once
 def test_a_hundred_thousand_messages_starve_nobody(run_loop):
     count = 50_000
 

@@ -70,7 +70,7 @@ def run(pytester):
     return run
 
 
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("beside", BESIDE)
 def test_the_fixtures_work_beside(pytester, run, beside):
     mark, options = BESIDE[beside]
