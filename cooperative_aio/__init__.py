@@ -12,8 +12,11 @@ The modules, each of which imports only from those above it:
 `_errors`          every exception
 `_host`            what the machine underneath has not got
 `_states`          what a task may be doing, and what leads from one to another
+`_options`         `TaskOptions`: what can be said of a task when it is made
 `_changes`         one change at a time, whatever interrupts it
-`_fairness`        who goes next: the queue that shares time by weight
+`_seats`           who is next: seats in the order of their turns, by weight
+`_fairness`        giving turns
+`_groups`          groups: a seat that is the queue of its members
 `_futures`         a future that is cancelled with the very error that its work raised
 `_iterators`       what a task steps, which others may share
 `_call_graph`      what asyncio's call graphs need to know of a task
@@ -23,12 +26,19 @@ The modules, each of which imports only from those above it:
 `_meter`           what a tick has cost: clock, CPU, garbage collector
 `_sinks`           where the values go of tasks that keep them
 `_stepping`        several steps at a turn
-`_job`             a task's inner life: its states, its steps, its end
-`_task`            `CooperativeTask`: the future by which users hold a task
 `_rhythm`          when a Cooperator ticks
-`_engine`          the engine of a Cooperator: its tasks and its ticks
-`_cooperator`      `Cooperator`, and the loop's own one
+`_engine`          the engine of a Cooperator: who is ready, and ticks
+`_asked`           what others have asked of a task: to pause, to end, to be cancelled
+`_stepped`         an iterator that is stepped: the next step, and what it brings
+`_waiting`         waiting on what an iterator yields
+`_job`             a task's inner life: its states and its end
+`_task`            `CooperativeTask`: the future by which users hold a task
+`_roster`          the tasks of a Cooperator: made, counted, ended
+`_statistics`      `Statistics`: what a Cooperator has done, in numbers
+`_cooperator`      `Cooperator`, the public face
+`_own`             the loop's own one: `cooperate`, `get_cooperator`, `current_task`
 `_checkpoint`      `checkpoint`: the same courtesy for ordinary coroutines
+`_draining`        sources of batches, in place of iterables
 `_accumulate`      `ValueBucket`, `accumulate`, `batch_accumulate`
 `_batches`         `batches`: the same, streamed
 `_clock`           `Clock`: time that a test moves
@@ -74,14 +84,7 @@ if TYPE_CHECKING:
     from cooperative_aio._calls import defer_later, react
     from cooperative_aio._checkpoint import checkpoint
     from cooperative_aio._clock import Clock
-    from cooperative_aio._cooperator import (
-        Cooperator,
-        Statistics,
-        coiterate,
-        cooperate,
-        current_task,
-        get_cooperator,
-    )
+    from cooperative_aio._cooperator import Cooperator
     from cooperative_aio._errors import (
         AccumulationTooLarge,
         NotPaused,
@@ -94,9 +97,12 @@ if TYPE_CHECKING:
         TaskStopped,
     )
     from cooperative_aio._looping import LoopingCall
+    from cooperative_aio._options import TaskOptions
+    from cooperative_aio._own import coiterate, cooperate, current_task, get_cooperator
     from cooperative_aio._pacing import TimeSlice
     from cooperative_aio._pieces import pieces
     from cooperative_aio._quiet_collector import QuietCollector, quiet_collector
+    from cooperative_aio._statistics import Statistics
     from cooperative_aio._task import CooperativeTask
 
 __version__ = "0.1.0"
@@ -117,6 +123,7 @@ __all__ = [
     "TaskDone",
     "TaskFailed",
     "TaskFinished",
+    "TaskOptions",
     "TaskStopped",
     "TimeSlice",
     "ValueBucket",
@@ -141,18 +148,18 @@ _CONTENTS = {
     "_calls": ("defer_later", "react"),
     "_checkpoint": ("checkpoint",),
     "_clock": ("Clock",),
-    "_cooperator": (
-        *("Cooperator", "Statistics", "coiterate", "cooperate"),
-        *("current_task", "get_cooperator"),
-    ),
+    "_cooperator": ("Cooperator",),
+    "_own": ("coiterate", "cooperate", "current_task", "get_cooperator"),
     "_errors": (
         *("AccumulationTooLarge", "NotPaused", "SchedulerError", "SchedulerFull"),
         *("SchedulerStopped", "TaskDone", "TaskFailed", "TaskFinished", "TaskStopped"),
     ),
+    "_options": ("TaskOptions",),
     "_looping": ("LoopingCall",),
     "_pacing": ("TimeSlice",),
     "_quiet_collector": ("QuietCollector", "quiet_collector"),
     "_pieces": ("pieces",),
+    "_statistics": ("Statistics",),
     "_task": ("CooperativeTask",),
 }
 _HOMES = {name: module for module, names in _CONTENTS.items() for name in names}

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextvars import Context
-from typing import Any, Final, Generic, Protocol, TypeVar
-
-from typing_extensions import TypeIs
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, Generic, TypeVar, Unpack
 
 from cooperative_aio._checks import check_count, quote
-from cooperative_aio._cooperator import Cooperator, start_task
+from cooperative_aio._cooperator import Cooperator
+from cooperative_aio._draining import BatchSource, Draining, is_source
 from cooperative_aio._iterators import check_iterator
-from cooperative_aio._sinks import Bounded, Everything, OfBatches, Sink
+from cooperative_aio._options import TaskOptions
+from cooperative_aio._own import start_task
+from cooperative_aio._sinks import Bounded, Everything, Sink
 from cooperative_aio._stepping import Chunks
 from cooperative_aio._task import CooperativeTask
 
@@ -25,12 +25,10 @@ __all__ = [
     "accumulation_handler",
     "batch_accumulate",
     "collect",
-    "is_source",
 ]
 
 T = TypeVar("T")
 V = TypeVar("V")
-T_co = TypeVar("T_co", covariant=True)
 
 
 class ValueBucket(Generic[V]):
@@ -74,49 +72,13 @@ def accumulation_handler(stopped: object, bucket: ValueBucket[V]) -> deque[V]:  
     return bucket.drain_contents()
 
 
-class BatchSource(Protocol[T_co]):
-    """An object that hands over values in batches, as the sources of `offload` do.
-
-    A method `abandon()` is optional. It has the source closed without waiting for
-    that, and is called where nothing can be awaited: because the task was stopped, or
-    its loop is being shut down. Without it, `close()` runs as a task there.
-    """
-
-    async def next_batch(self, n: int, max_seconds: float | None = None) -> Sequence[T_co]:
-        """Return up to `n` values; an empty sequence when there are no more.
-
-        Args:
-            n: The number of values at most, at least 1.
-            max_seconds: After how many seconds to return what there is, if there is
-                something; None to wait for `n` values.
-
-        Raises:
-            BaseException: Whatever went wrong; the accumulation raises it.
-
-        Cancellation: the batch is no longer wanted; `close()` or `abandon()` follows.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Release whatever the values come from; also called after the last batch.
-
-        Raises:
-            BaseException: Whatever went wrong; the accumulation raises it.
-
-        Cancellation: whatever the values come from must be released all the same.
-        """
-
-
 async def accumulate(
     iterable: Iterable[T | None] | BatchSource[T],
     cooperator: Cooperator | None = None,
     *,
-    name: str | None = None,
-    weight: float = 1.0,
-    context: Context | None = None,
-    group: Hashable = None,
     max_items: int | None = None,
     max_bytes: int | None = None,
+    **options: Unpack[TaskOptions],
 ) -> deque[T]:
     """Step `iterable` to its end and return all its values but None, in order.
 
@@ -130,10 +92,7 @@ async def accumulate(
         iterable: A generator, or any other iterable; or a source of `offload`, which is
             asked for 1,000 values at a time and closed in the end.
         cooperator: The Cooperator that steps it; the running loop's own by default.
-        name: The task's name in logs, in `repr` and in the monitor.
-        weight: The task's part of the CPU time: 2 is twice that of 1.
-        context: The `contextvars` context of its steps; a copy of the caller's by default.
-        group: Any hashable value. The tasks of one group share the CPU time of one task.
+        **options: `name`, `weight`, `context` and `group`: see `TaskOptions`.
         max_items: How many values to collect at most; None for no limit.
         max_bytes: How many bytes they may have together, each measured by
             `sys.getsizeof`, without the objects that it refers to. None for no limit.
@@ -153,11 +112,11 @@ async def accumulate(
     generator has ended. The values are dropped.
     """
     sink = _sink(max_items, max_bytes)
-    options = {"name": name, "weight": weight, "context": context, "group": group}
-    task: asyncio.Future[deque[T]] = collect(
-        iterable, cooperator, 1, sink, options, source_batch=SOURCE_BATCH
-    )
-    del iterable, sink
+    values: Any = iterable
+    if is_source(iterable):
+        values = Draining(iterable, SOURCE_BATCH, None, sink)
+    task: asyncio.Future[deque[T]] = collect(values, cooperator, 1, sink, options)
+    del iterable, values, sink
     try:
         return await task
     finally:
@@ -169,12 +128,9 @@ async def batch_accumulate(
     iterable: Iterable[T | None] | BatchSource[T],
     cooperator: Cooperator | None = None,
     *,
-    name: str | None = None,
-    weight: float = 1.0,
-    context: Context | None = None,
-    group: Hashable = None,
     max_items: int | None = None,
     max_bytes: int | None = None,
+    **options: Unpack[TaskOptions],
 ) -> deque[T]:
     """Step `iterable`, up to `max_batch_size` steps at a turn; return all its values.
 
@@ -193,10 +149,7 @@ async def batch_accumulate(
         iterable: A generator, or any other iterable; or a source of `offload`, which is
             asked for `max_batch_size` values at a time and closed in the end.
         cooperator: The Cooperator that steps it; the running loop's own by default.
-        name: The task's name in logs, in `repr` and in the monitor.
-        weight: The task's part of the CPU time: 2 is twice that of 1.
-        context: The `contextvars` context of its steps; a copy of the caller's by default.
-        group: Any hashable value. The tasks of one group share the CPU time of one task.
+        **options: `name`, `weight`, `context` and `group`: see `TaskOptions`.
         max_items: How many values to collect at most; None for no limit.
         max_bytes: How many bytes they may have together, each measured by
             `sys.getsizeof`, without the objects that it refers to. None for no limit.
@@ -217,11 +170,11 @@ async def batch_accumulate(
     """
     check_batch_size(max_batch_size, iterable)
     sink = _sink(max_items, max_bytes)
-    options = {"name": name, "weight": weight, "context": context, "group": group}
-    task: asyncio.Future[deque[T]] = collect(
-        iterable, cooperator, max_batch_size, sink, options
-    )
-    del iterable, sink
+    values: Any = iterable
+    if is_source(iterable):
+        values = Draining(iterable, max_batch_size, None, sink)
+    task: asyncio.Future[deque[T]] = collect(values, cooperator, max_batch_size, sink, options)
+    del iterable, values, sink
     try:
         return await task
     finally:
@@ -258,60 +211,23 @@ def _sink(max_items: int | None, max_bytes: int | None) -> Everything:
 
 
 def collect(
-    iterable: Iterable[Any] | BatchSource[Any],
+    values: Iterable[Any] | Draining,
     cooperator: Cooperator | None,
     per_turn: int,
     sink: Sink,
-    options: Mapping[str, Any],
-    *,
-    source_batch: int | None = None,
-    max_seconds: float | None = None,
+    options: TaskOptions,
 ) -> CooperativeTask[Any]:
-    """Start the task that keeps values; the last two arguments are for sources."""
+    """Start the task that keeps values in `sink`."""
     if cooperator is not None and not isinstance(cooperator, Cooperator):
         raise TypeError(f"cooperator must be a Cooperator or None, got {quote(cooperator)}")
     chunks = Chunks(per_turn)
     iterator: Iterator[Any]
-    if is_source(iterable):
-        iterator = _draw(iterable, source_batch or per_turn, max_seconds)
-        sink = OfBatches(sink)
+    if isinstance(values, Draining):
+        iterator = values.steps()
         chunks.take_single_steps()
     else:
-        iterator = _iterator_of(iterable)
+        iterator = _iterator_of(values)
     return start_task(iterator, cooperator, chunks, sink, options)
-
-
-def is_source(value: object) -> TypeIs[BatchSource[Any]]:
-    """Tell whether it is to be asked for batches, not iterated over."""
-    return callable(getattr(value, "next_batch", None))
-
-
-def _draw(source: Any, size: int, max_seconds: float | None) -> Generator[Any, Any, None]:
-    """Yield what is to be awaited, then the batch that it brought, until the last."""
-    try:
-        while len(batch := (yield source.next_batch(size, max_seconds))):
-            yield list(batch)
-            del batch
-    except GeneratorExit:
-        _abandon(source)
-        raise
-    except BaseException:
-        yield source.close()
-        raise
-    yield source.close()
-
-
-def _abandon(source: Any) -> None:
-    """Close a source where that cannot be awaited."""
-    if callable(getattr(source, "abandon", None)):
-        source.abandon()
-        return
-    closing = asyncio.ensure_future(source.close())
-    _closing.add(closing)
-    closing.add_done_callback(_closing.discard)
-
-
-_closing: Final[set[asyncio.Future[None]]] = set()
 
 
 def _iterator_of(iterable: Iterable[Any]) -> Iterator[Any]:

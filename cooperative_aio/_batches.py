@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Generator, Hashable, Iterable
-from contextvars import Context
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
-from cooperative_aio._accumulate import BatchSource, check_batch_size, collect, is_source
+from cooperative_aio._accumulate import check_batch_size, collect
 from cooperative_aio._checks import check_finite
 from cooperative_aio._cooperator import Cooperator
+from cooperative_aio._draining import BatchSource, Draining, is_source
 from cooperative_aio._futures import wake
-from cooperative_aio._sinks import Ahead
+from cooperative_aio._options import TaskOptions
+from cooperative_aio._sinks import Ahead, Keeper
 from cooperative_aio._task import CooperativeTask, job_of
 
 __all__ = ["Batches", "batches"]
@@ -29,9 +30,9 @@ class _Stream:
         self._wanted: asyncio.Future[None] | None = None  # the consumer waits on it
         self.is_intact: bool = True  # its consumer was not cancelled before its end
 
-    def begin(self, task: CooperativeTask[Any]) -> None:
-        """Have `task` make the batches."""
-        self._job = job_of(task)
+    def begin(self, task: CooperativeTask[Any], draining: Draining | None) -> None:
+        """Have `task` make the batches, or `draining` if they come from a source."""
+        self._keeper: Keeper = draining or job_of(task)
         self.task: CooperativeTask[Any] = task
         self._loop = task.get_loop()
         self._began = self._loop.time()  # the batch that is being made
@@ -44,7 +45,7 @@ class _Stream:
         batch, self.sink.offered = self.sink.offered, None
         if batch is not None:
             self._began = self._loop.time()
-            self._job.hold(held=False)
+            self._keeper.hold(held=False)
         return batch
 
     async def wait(self, max_seconds: float | None) -> None:
@@ -58,7 +59,9 @@ class _Stream:
             wake(self._wanted)
         timer: asyncio.TimerHandle | None = None
         if max_seconds is not None:
-            timer = self._loop.call_at(self._began + max_seconds, self.sink.fall_due, self._job)
+            timer = self._loop.call_at(
+                self._began + max_seconds, self.sink.fall_due, self._keeper
+            )
         try:
             await self._wanted
         except asyncio.CancelledError as error:
@@ -221,10 +224,7 @@ def batches(
     cooperator: Cooperator | None = None,
     *,
     max_seconds: float | None = None,
-    name: str | None = None,
-    weight: float = 1.0,
-    context: Context | None = None,
-    group: Hashable = None,
+    **options: Unpack[TaskOptions],
 ) -> Batches[T]:
     """Step `iterable` and stream its values but None, in lists as they are full.
 
@@ -242,10 +242,7 @@ def batches(
         max_seconds: If the consumer has waited and this many seconds have passed since the
             last batch, hand over the values that there are, if there are any. None to wait
             for a full batch.
-        name: The task's name in logs, in `repr` and in the monitor.
-        weight: The task's part of the CPU time: 2 is twice that of 1.
-        context: The `contextvars` context of its steps; a copy of the caller's by default.
-        group: Any hashable value. The tasks of one group share the CPU time of one task.
+        **options: `name`, `weight`, `context` and `group`: see `TaskOptions`.
 
     Returns:
         An asynchronous iterator, which starts when it is first asked for a batch.
@@ -261,15 +258,14 @@ def batches(
     if max_seconds is not None:
         check_finite("max_seconds", max_seconds, positive=True)
 
-    options = {"name": name, "weight": weight, "context": context, "group": group}
-
     def start(iterable: Iterable[T | None] | BatchSource[T]) -> _Stream:
         stream = _Stream(max_batch_size)
+        draining = None
+        if is_source(iterable):
+            draining = Draining(iterable, max_batch_size, max_seconds, stream.sink)
+        values: Any = draining or iterable
         stream.begin(
-            collect(
-                *(iterable, cooperator, max_batch_size, stream.sink, options),
-                max_seconds=max_seconds,
-            )
+            collect(values, cooperator, max_batch_size, stream.sink, options), draining
         )
         return stream
 

@@ -52,7 +52,14 @@ class Changes:
             return
         leaving = self.leaving
         try:
-            self._make_now(change, args)
+            if self.busy:
+                self._make_within(change, args)
+            else:
+                self.busy = True
+                try:
+                    change(*args)
+                finally:
+                    self.busy = False
         finally:
             del change, args  # what is raised refers to this frame
             if self.noted:
@@ -85,7 +92,7 @@ class Changes:
                 later.append(unmoved)
         moves.extend(later)
 
-    def _make_now(self, change: Callable[..., object], args: tuple[Any, ...]) -> None:
+    def _make_within(self, change: Callable[..., object], args: tuple[Any, ...]) -> None:
         busy, current = self.busy, self.current
         self.busy = True
         if current is not None:
@@ -113,7 +120,7 @@ class Changes:
 
     def _take_noted(self) -> Iterator[Callable[[], object]]:
         while self.noted:
-            yield partial(self._make_now, *self.noted.popleft())
+            yield partial(self._make_within, *self.noted.popleft())
 
 
 def call_all(calls: Iterable[Callable[[], object]]) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import get_running_loop
+from time import perf_counter
 
-from cooperative_aio._cooperator import engine_of, get_cooperator
+from cooperative_aio._cooperator import engine_of
 from cooperative_aio._engine import Engine
-from cooperative_aio._fairness import Seat
 from cooperative_aio._futures import wake
-from cooperative_aio._loop import state_of
+from cooperative_aio._loop import lent, state_of
+from cooperative_aio._own import get_cooperator
 from cooperative_aio._rhythm import Paced
+from cooperative_aio._seats import Seat
 
 __all__ = ["checkpoint"]
 
@@ -86,19 +88,14 @@ async def checkpoint() -> None:
 
     Cancellation: raises CancelledError when it suspends; not while the slice lasts.
     """
-    try:
-        state = get_running_loop()._cooperative_aio  # type: ignore[attr-defined]
-    except (AttributeError, RuntimeError):
-        await _first()
-    else:
-        if state.clock() >= state.deadline:
-            await _compete()
+    if perf_counter() >= lent.deadline:
+        await _look_closer()
 
 
-async def _first() -> None:
-    """Await the first checkpoint on a loop, or one that is not on asyncio."""
+async def _look_closer() -> None:
+    """Await a checkpoint whose slice is over, by the clock of the loop; or one of trio's."""
     try:
-        state_of(get_running_loop())
+        state = state_of(get_running_loop())
     except RuntimeError:
         from anyio import lowlevel  # noqa: PLC0415 (a second to import, and rarely used)
 
@@ -107,7 +104,8 @@ async def _first() -> None:
         except RuntimeError:
             raise RuntimeError("no running event loop: await checkpoint() in one") from None
     else:
-        await _compete()
+        if state.clock() >= state.deadline:
+            await _compete()
 
 
 async def _compete() -> None:
@@ -118,6 +116,7 @@ async def _compete() -> None:
     lease = state.leases.get(task)
     if lease is None:
         lease = state.leases[task] = _Lease(engine)
+        state.watch_shutdown()
     rhythm = engine.rhythm
     assert isinstance(rhythm, Paced)  # noqa: S101 (for the type checker: it is the loop's own)
     if not rhythm.lend(lease):

@@ -6,84 +6,33 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
-from contextvars import Context
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Hashable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, Unpack, overload
 
 from cooperative_aio._checks import (
     check_callable,
-    check_context,
     check_count,
     check_finite,
     quote,
 )
-from cooperative_aio._engine import Engine
-from cooperative_aio._errors import SchedulerFull
-from cooperative_aio._fairness import Group
-from cooperative_aio._iterators import check_iterator
-from cooperative_aio._job import Job
-from cooperative_aio._loop import running_loop, state_of
+from cooperative_aio._groups import Group
+from cooperative_aio._options import TaskOptions
 from cooperative_aio._pacing import TimeSlice
 from cooperative_aio._rhythm import Paced, Predicate, Scheduled, Scheduler
-from cooperative_aio._sinks import Sink
-from cooperative_aio._stepping import Chunks
+from cooperative_aio._roster import Roster
+from cooperative_aio._statistics import Statistics, statistics_of
 from cooperative_aio._task import CooperativeTask, relay
 
 __all__ = [
     "Cooperator",
-    "Statistics",
-    "coiterate",
-    "cooperate",
-    "current_task",
     "engine_of",
-    "get_cooperator",
     "name_of",
-    "start_task",
 ]
 
 R = TypeVar("R")
 
 _numbers = itertools.count(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """Figures of a Cooperator: what it has done and has to do. Times are in seconds."""
-
-    ready: int
-    """Tasks that are queued for their next step."""
-    paused: int
-    """Tasks that are paused, and do not wait as well."""
-    waiting: int
-    """Tasks that wait on an awaitable."""
-    ticks: int
-    """Turns of the loop in which tasks took steps."""
-    steps: int
-    """Steps that all tasks together have taken."""
-    cpu_time: float
-    """Seconds that all steps together have taken."""
-    longest_tick: float
-    """Seconds that the longest tick has taken."""
-    longest_step: float
-    """Seconds that the longest step has taken; steps that were timed together count as one."""
-    longest_step_task: str | None
-    """The name of the task that took the longest step."""
-    finished: int
-    """Tasks whose iterator came to its end."""
-    failed: int
-    """Tasks whose iterator raised an exception."""
-    cancelled: int
-    """Tasks that were cancelled."""
-    stopped: int
-    """Tasks that were stopped, or whose Cooperator was."""
-    refused: int
-    """Tasks that were refused because there were `max_tasks` already."""
-    collector_time: float
-    """Seconds that the garbage collector has taken in the ticks."""
-    time_slice: TimeSlice | None
-    """The time slice; None with a termination predicate."""
 
 
 class Cooperator:
@@ -161,15 +110,14 @@ class Cooperator:
             )
         if max_tasks is not None:
             check_count("max_tasks", max_tasks)
-        self._max_tasks = max_tasks
-        self._predicate_factory = termination_predicate_factory
         self._name = name if name is not None else f"Cooperator-{next(_numbers)}"
         a_slice = _as_time_slice(time_slice)
+        self._time_slice = a_slice if termination_predicate_factory is None else None
         if scheduler is None and termination_predicate_factory is None:
             rhythm: Paced | Scheduled = Paced(a_slice)
         else:
             rhythm = Scheduled(scheduler, termination_predicate_factory, a_slice)
-        self._engine = Engine(self, rhythm, clock, slow_step)
+        self._engine = Roster(self, rhythm, clock, slow_step, max_tasks)
         self._engine.started = bool(started)
 
     def __repr__(self) -> str:
@@ -182,47 +130,23 @@ class Cooperator:
 
     @overload
     def cooperate(
-        self,
-        iterator: Generator[Any, Any, R],
-        *,
-        name: str | None = None,
-        weight: float = 1.0,
-        context: Context | None = None,
-        group: Hashable = None,
+        self, iterator: Generator[Any, Any, R], **options: Unpack[TaskOptions]
     ) -> CooperativeTask[R]: ...
 
     @overload
     def cooperate(
-        self,
-        iterator: Iterator[Any],
-        *,
-        name: str | None = None,
-        weight: float = 1.0,
-        context: Context | None = None,
-        group: Hashable = None,
+        self, iterator: Iterator[Any], **options: Unpack[TaskOptions]
     ) -> CooperativeTask[Any]: ...
 
     def cooperate(
-        self,
-        iterator: Iterator[Any],
-        *,
-        name: str | None = None,
-        weight: float = 1.0,
-        context: Context | None = None,
-        group: Hashable = None,
+        self, iterator: Iterator[Any], **options: Unpack[TaskOptions]
     ) -> CooperativeTask[Any]:
         """Step `iterator` until it ends, beside the other tasks of the loop.
 
         Args:
             iterator: A generator, or any other iterator. An awaitable that it yields
                 is waited on; any other value only marks the end of a step.
-            name: The name in logs, in `repr` and in the monitor.
-            weight: The task's part of the CPU time, in proportion to the weights of the
-                other ready tasks.
-            context: The `contextvars` context of its steps; a copy of the caller's by
-                default.
-            group: Any hashable value, such as a client's number. The tasks of one group
-                share the CPU time of one task; see `group()`.
+            **options: `name`, `weight`, `context` and `group`: see `TaskOptions`.
 
         Returns:
             The task, a future. On a stopped Cooperator it has ended already, with
@@ -239,48 +163,7 @@ class Cooperator:
         Cancellation: cancelling a coroutine that awaits the task cancels the task; see
         `CooperativeTask.cancel`.
         """
-        return self._start(iterator, name=name, weight=weight, context=context, group=group)
-
-    def _start(
-        self,
-        iterator: Iterator[Any],
-        *,
-        name: str | None,
-        weight: float,
-        context: Context | None,
-        group: Hashable,
-        chunks: Chunks | None = None,
-        sink: Sink | None = None,
-        running: asyncio.AbstractEventLoop | None = None,
-    ) -> CooperativeTask[Any]:
-        """Check everything, then make a task; `running` is the loop, if it is known."""
-        engine = self._engine
-        if running is None:
-            running = engine.check_loop()
-        else:
-            engine.check_running(running)
-        check_iterator(iterator)
-        if weight != 1.0 or isinstance(weight, bool):
-            weight = check_finite("weight", weight, positive=True)
-        if context is not None:
-            check_context("context", context)
-        if self._max_tasks is not None and len(engine.jobs) >= self._max_tasks:
-            engine.refused += 1
-            raise SchedulerFull(
-                f"cannot take another task; {self!r} has max_tasks={self._max_tasks}"
-            )
-        if group is not None:
-            self.group(group)
-        return engine.start(
-            iterator,
-            running,
-            name=name,
-            weight=weight,
-            context=context,
-            group=group,
-            chunks=chunks,
-            sink=sink,
-        )
+        return self._engine.start(iterator, **options)
 
     def coiterate(
         self,
@@ -328,10 +211,7 @@ class Cooperator:
         Raises:
             TypeError: The name cannot be hashed.
         """
-        try:
-            return self._engine.group(name)
-        except TypeError:
-            raise TypeError(f"group must be hashable, got {quote(name)}") from None
+        return self._engine.group(name)
 
     @property
     def tasks(self) -> tuple[CooperativeTask[Any], ...]:
@@ -340,29 +220,7 @@ class Cooperator:
 
     def statistics(self) -> Statistics:
         """Return the figures of this moment: what was done, and what there is to do."""
-        engine = self._engine
-        ready = engine.ready - len(engine.leases)
-        ended = engine.ended
-        return Statistics(
-            ready=ready,
-            paused=len(engine.jobs) - ready - engine.waiting,
-            waiting=engine.waiting,
-            ticks=engine.ticks,
-            steps=engine.steps,
-            cpu_time=engine.cpu_time,
-            longest_tick=engine.longest_tick,
-            longest_step=engine.longest_step,
-            longest_step_task=engine.longest_step_task,
-            finished=ended["finished"],
-            failed=ended["failed"],
-            cancelled=ended["cancelled"],
-            stopped=ended["stopped"],
-            refused=engine.refused,
-            collector_time=engine.collector_time,
-            time_slice=None
-            if self._predicate_factory is not None
-            else engine.rhythm.time_slice,
-        )
+        return statistics_of(self._engine, self._time_slice)
 
     # Life
 
@@ -436,170 +294,11 @@ def _as_time_slice(value: TimeSlice | float | None) -> TimeSlice:
     return TimeSlice(check_finite("time_slice", value, positive=True))
 
 
-def get_cooperator() -> Cooperator:
-    """Return the running loop's own Cooperator, which the first call makes.
-
-        cooperator = get_cooperator()
-        print(len(cooperator.tasks), "tasks,", cooperator.statistics().steps, "steps")
-
-    Raises:
-        RuntimeError: No loop is running in this thread.
-    """
-    return _own_of(running_loop(_find_one))
-
-
-def _own_of(loop: asyncio.AbstractEventLoop) -> Cooperator:
-    state = state_of(loop)
-    cooperator: Cooperator | None = state.own.get(Cooperator)
-    if cooperator is None:  # of two that interrupt each other, one counts
-        cooperator = state.own.setdefault(Cooperator, Cooperator())
-    return cooperator
-
-
-def _find_one() -> str:
-    return "find a Cooperator"
-
-
 def name_of(cooperator: Cooperator) -> str:
     """Return the name of `cooperator`: for the other modules of the package."""
     return cooperator._name
 
 
-def engine_of(cooperator: Cooperator) -> Engine:
+def engine_of(cooperator: Cooperator) -> Roster:
     """Return what runs the tasks of `cooperator`: for the other modules of the package."""
     return cooperator._engine
-
-
-def start_task(
-    iterator: Iterator[Any],
-    cooperator: Cooperator | None,
-    chunks: Chunks,
-    sink: Sink,
-    options: Mapping[str, Any],
-) -> CooperativeTask[Any]:
-    """Start a task that keeps its values; `options` are those of `cooperate`.
-
-    Raises:
-        TypeError: An argument is of the wrong kind.
-        ValueError: The weight is not a finite number above 0.
-        SchedulerFull: As for `Cooperator.cooperate`.
-        RuntimeError: As for `Cooperator.cooperate`.
-    """
-    if cooperator is None:
-        cooperator = get_cooperator()
-    return cooperator._start(iterator, chunks=chunks, sink=sink, **options)
-
-
-def current_task() -> CooperativeTask[Any] | None:
-    """Return the task whose step is running, or None outside of steps.
-
-        def work():
-            print("a step of", current_task().name)
-            yield current_task().steps
-
-        await cooperate(work(), name="work")
-
-    A task that asks for it takes single steps from then on.
-    """
-    try:
-        changes = state_of(asyncio.get_running_loop()).changes
-    except RuntimeError:
-        return None
-    job = changes.current
-    if not isinstance(job, Job):
-        return None
-    job.take_single_steps()
-    task: CooperativeTask[Any] | None = job.face
-    return task
-
-
-@overload
-def cooperate(
-    iterator: Generator[Any, Any, R],
-    *,
-    name: str | None = None,
-    weight: float = 1.0,
-    context: Context | None = None,
-    group: Hashable = None,
-) -> CooperativeTask[R]: ...
-
-
-@overload
-def cooperate(
-    iterator: Iterator[Any],
-    *,
-    name: str | None = None,
-    weight: float = 1.0,
-    context: Context | None = None,
-    group: Hashable = None,
-) -> CooperativeTask[Any]: ...
-
-
-def cooperate(
-    iterator: Iterator[Any],
-    *,
-    name: str | None = None,
-    weight: float = 1.0,
-    context: Context | None = None,
-    group: Hashable = None,
-) -> CooperativeTask[Any]:
-    """Step `iterator` on the running loop until it ends; return its task.
-
-        def sum_of_squares(n):
-            total = 0
-            for number in range(n):
-                total += number * number
-                yield  # other tasks, and the rest of the program, may go on here
-            return total
-
-        print(await cooperate(sum_of_squares(10_000)))
-
-    The task belongs to the loop's own Cooperator; see `get_cooperator`.
-
-    Args:
-        iterator: A generator, or any other iterator. An awaitable that it yields
-            is waited on; any other value only marks the end of a step.
-        name: The name in logs, in `repr` and in the monitor.
-        weight: The task's part of the CPU time: 2 is twice that of 1.
-        context: The `contextvars` context of its steps; a copy of the caller's by default.
-        group: Any hashable value. The tasks of one group share the CPU time of one task.
-
-    Returns:
-        The task, a future. Awaiting it gives what the generator returns.
-
-    Raises:
-        TypeError: `iterator` is not an iterator; the message says what to use instead.
-        ValueError: The weight is not a finite number above 0.
-        RuntimeError: No loop is running in this thread.
-
-    Cancellation: cancelling a coroutine that awaits the task cancels the task; see
-    `CooperativeTask.cancel`.
-    """
-    loop = running_loop(_find_one)
-    return _own_of(loop)._start(
-        iterator, name=name, weight=weight, context=context, group=group, running=loop
-    )
-
-
-def coiterate(
-    iterator: Iterator[Any], done_future: asyncio.Future[Iterator[Any]] | None = None
-) -> asyncio.Future[Iterator[Any]]:
-    """Step `iterator` on the running loop; return a future that completes with it.
-
-        numbers = iter(range(1000))
-        print(await coiterate(numbers) is numbers)  # True
-
-    This is Twisted's `coiterate`. For the value that a generator returns, use `cooperate`.
-
-    Args:
-        iterator: A generator, or any other iterator.
-        done_future: The future to complete and return, instead of a new one.
-
-    Raises:
-        TypeError: `iterator` is not an iterator, or `done_future` not a future.
-        ValueError: `done_future` is done already.
-        RuntimeError: No loop is running in this thread.
-
-    Cancellation: cancelling the future leaves the task alone.
-    """
-    return get_cooperator().coiterate(iterator, done_future)

@@ -1,4 +1,4 @@
-"""The engine of a Cooperator: its tasks, the queue of the ready ones, its ticks.
+"""The engine of a Cooperator: who is ready, and ticks.
 
 A **tick** is one turn of the loop in which ready tasks are stepped, taken from the fair
 queue, until the slice is over or none is ready. Its rhythm brings ticks about. `update`
@@ -9,32 +9,21 @@ takes that back.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import math
 import time
 import weakref
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
-from contextvars import Context, copy_context
-from functools import partial
-from itertools import count
+from collections.abc import Callable
 from types import NoneType
 from typing import Any, Final
-from weakref import WeakValueDictionary
 
-from cooperative_aio._changes import Changes, call_all
-from cooperative_aio._errors import SchedulerStopped
-from cooperative_aio._fairness import NOTEWORTHY, FairQueue, Group, Seat
-from cooperative_aio._futures import wake
-from cooperative_aio._job import Job
+from cooperative_aio._changes import Changes
+from cooperative_aio._fairness import NOTEWORTHY, FairQueue
+from cooperative_aio._groups import Group
 from cooperative_aio._loop import REMEDY, LoopState, loop_here, running_loop, state_of
-from cooperative_aio._meter import Meter, collector
+from cooperative_aio._meter import Meter, SafeClock
 from cooperative_aio._pacing import Lease
 from cooperative_aio._rhythm import Predicate, Rhythm
-from cooperative_aio._sinks import Sink
-from cooperative_aio._stepping import Chunks
-from cooperative_aio._task import CooperativeTask
+from cooperative_aio._seats import Seat
 
 __all__ = ["Engine"]
 
@@ -45,11 +34,9 @@ SLOW: Final = (
 )
 QUIET: Final = "; quiet_collector() keeps the collector out of the way"
 
-_numbers = count(1)
-
 
 class Engine:
-    """Run tasks for a Cooperator, which has the public face.
+    """What steps the tasks of a Cooperator, which has the public face.
 
     Args:
         owner: The Cooperator.
@@ -64,29 +51,23 @@ class Engine:
         self.owner: object = owner
         self.rhythm: Rhythm = rhythm
         self._slow_step = slow_step
-        self._given_clock = None if clock is time.perf_counter else _SafeClock(clock, self)
-        self.clock: Callable[[], float] = self._given_clock or clock
+        self._follows_loop = clock is time.perf_counter
+        if not self._follows_loop:
+            clock = SafeClock(clock, weakref.WeakMethod(self.take))
+        self.clock: Callable[[], float] = clock
         self.usual: type = NoneType  # of a class like that are most values of new tasks
         self.started: bool = True
-        self.stopped: bool = False  # new tasks are refused
         # While there are unfinished tasks, it belongs to their loop
         self._state: LoopState | None = None
         self._last_state: Callable[[], LoopState | None] = _nothing
         self.changes: Changes = Changes()
-        # Tasks
-        self.jobs: dict[Job, None] = {}
-        self.drained: set[asyncio.Future[None]] = set()
+        # Who competes
         self.queue: FairQueue[Any] = FairQueue()
-        self.groups: WeakValueDictionary[Hashable, Group] = WeakValueDictionary()
-        self.weighted: set[Group] = set()  # groups that are not to be forgotten
         self.leases: set[Any] = set()  # seats of code that awaits checkpoint()
         self.granted: Lease | None = None  # the lease whose turn it is
         self.ready: int = 0  # tasks, and code that awaits a checkpoint
         self.waiting: int = 0  # tasks that wait on an awaitable
-        self._born: tuple[Any, int, Job] | None = None  # the first task made in a step
         # Statistics
-        self.ended: Counter[str] = Counter()  # tasks, by how they ended
-        self.refused: int = 0
         self.collector_time: float = 0.0
         self._meter = Meter()
         self.ticks: int = 0
@@ -127,13 +108,11 @@ class Engine:
     def check_running(self, running: asyncio.AbstractEventLoop | None) -> None:
         """Refuse calls where another loop runs, or none while its own runs elsewhere."""
         state = self._state
-        if state is None:
+        if state is None or state.ref() is running:
             return
         loop = state.loop
-        if running is loop:
-            return
         if loop.is_closed():
-            self.changes.make(self._lose_tasks)
+            self.changes.make(self.lose_tasks)
             return
         if running is None and not loop.is_running():
             return
@@ -155,157 +134,19 @@ class Engine:
             self.changes = state.changes
             self.rhythm.bind(self, state)
             state.cooperators.add(self.owner)
-            if self._given_clock is None:
+            if self._follows_loop:
                 self.clock = state.clock
                 self._meter.is_real = state.clock is time.perf_counter
 
-    def _lose_tasks(self) -> None:
+    # What the tasks are asked: see _roster
+
+    def forget(self, job: Any, failure: BaseException | None = None) -> bool:
+        """Drop a task that ends; return whether no other task steps its iterator."""
+        raise NotImplementedError
+
+    def lose_tasks(self) -> None:
         """End the tasks of a loop that was closed without being shut down."""
-        self.rhythm.forget()
-        for lease in tuple(self.leases):
-            self.take_back_lease(lease)
-        for job in tuple(self.jobs):
-            job.lose()
-
-    def shut_down(self) -> None:
-        """End what is unfinished when the loop ends; the next one may be served."""
-        was_stopped, self.stopped = self.stopped, True
-        try:
-            self.end_tasks("the event loop was shut down")
-        finally:
-            self.stopped = was_stopped
-
-    # Tasks
-
-    def start(
-        self,
-        iterator: Iterator[Any],
-        loop: asyncio.AbstractEventLoop,
-        *,
-        name: str | None,
-        weight: float,
-        context: Context | None,
-        group: Hashable,
-        chunks: Chunks | None = None,
-        sink: Sink | None = None,
-    ) -> CooperativeTask[Any]:
-        """Make a task, and let it compete; the arguments are those of `cooperate`.
-
-        Called with the running loop, which was checked.
-
-        Raises:
-            BaseException: No tick can be had from the scheduler; all is as it was.
-        """
-        state = self._state or self.bind(loop)
-        queue: FairQueue[Any] = self.queue if group is None else self.group(group)
-        context = copy_context() if context is None else context
-        job = Job(self, iterator, queue, context, weight, chunks, sink)
-        job.given_name = name
-        job.number = next(_numbers)
-        task: CooperativeTask[Any] = CooperativeTask(job, loop)
-        job.face = task
-        maker = state.changes.current
-        if maker is not None:
-            self._note_birth(job, maker)
-        state.changes.make(self._adopt, job, state)
-        return task
-
-    def _note_birth(self, job: Job, maker: Any) -> None:
-        """Note the first task that is made in a step: it may owe what its maker owes."""
-        born = self._born
-        if born is None or born[0] is not maker or born[1] != maker.steps:
-            self._born = (maker, maker.steps, job)
-
-    def _adopt(self, job: Job, state: LoopState) -> None:
-        if self._state is None:
-            self._state = state
-            collector.listen()
-            state.on_shutdown.add(self.shut_down)
-            state.watch_shutdown()
-        self.jobs[job] = None
-        state.sharings.add(job.iterator)
-        if self.stopped:
-            job.stop(SchedulerStopped("the Cooperator is stopped; start() it first"))
-            return
-        if state.observers:
-            self._observe(job, state)
-        try:
-            self.update(job, wanted=True, strict=True)
-        except BaseException:
-            self.update(job, wanted=False)
-            self.forget(job)
-            raise
-
-    def _observe(self, job: Job, state: LoopState) -> None:
-        """Tell those who watch the loop of a new task, and of its first step."""
-        for observer in state.observers:
-            observer.task_made(job.face)
-
-        def begin() -> Any:
-            for observer in state.observers:
-                observer.task_begun(job.face)
-            return job.iterator.__next__()
-
-        job.resume_by(begin)
-
-    def forget(self, job: Job, failure: BaseException | None = None) -> bool:
-        """Drop a task that ends, and with what if it has failed; with the last, leave the loop.
-
-        Returns:
-            Whether no other task steps its iterator.
-        """
-        state = self.loop_state
-        was_last = state.sharings.remove(job.iterator)
-        for observer in state.observers:
-            observer.task_ended(job.face, failure)
-        del self.jobs[job]
-        self.ended[job.state._value_] += 1
-        born = self._born
-        if born is not None and born[0] is job:
-            self._born = None
-            if born[1] >= job.steps - 1:
-                born[2].inherit(job)
-        if not self.jobs:
-            self._leave_loop()
-        return was_last
-
-    def _leave_loop(self) -> None:
-        state, self._state = self._state, None
-        if state is not None:
-            collector.ignore()
-            self._last_state = weakref.ref(state)  # a collection may have cleared the other
-            state.on_shutdown.discard(self.shut_down)
-        for drained in self.drained:  # after the callbacks of the last task, which may add one
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                drained.get_loop().call_soon(wake, drained)
-
-    def resume(self) -> None:
-        """Step tasks from now on."""
-        self.stopped = False
-        self.started = True
-        self.update_rhythm()
-
-    def stop(self) -> None:
-        """End all tasks, and step none from now on."""
-        self.started = False
-        self.stopped = True
-        self.update_rhythm()
-        self.end_tasks("the Cooperator was stopped")
-
-    def end_tasks(self, why: str) -> None:
-        """End all tasks with SchedulerStopped, and let code at a checkpoint go on."""
-        for lease in tuple(self.leases):
-            self.take_back_lease(lease)
-            lease.begin()
-        call_all([partial(job.stop, SchedulerStopped(why)) for job in tuple(self.jobs)])
-
-    def group(self, name: Hashable) -> Group:
-        """Return the group of that name, which is made when first asked for."""
-        group = self.groups.get(name)
-        if group is None:
-            made = Group(name, self.queue, self, self.weighted)
-            group = self.groups.setdefault(name, made)
-        return group
+        raise NotImplementedError
 
     # Who is ready
 
@@ -381,11 +222,12 @@ class Engine:
         self.cpu_time += used
         self.collector_time += self._meter.collected()
 
-    def step_now(self, job: Job) -> None:
+    def step_now(self, job: Any) -> None:
         """Take one step of a task that is being cancelled: no tick is waited for."""
         before = job.seconds
         self._meter.start()
         try:
+            self.steps += 1
             job.queue.give_turn(self, job, in_hand=False)
         finally:
             self.cpu_time += job.seconds - before
@@ -393,6 +235,8 @@ class Engine:
 
     def note_step(self, job: Any, seconds: float) -> None:
         """Remember the longest step, and log the first slow one of each task."""
+        if isinstance(job, Group):
+            return  # its member's step was noted
         if seconds > self.longest_step:
             self.longest_step = seconds
             self.longest_step_task = job.name
@@ -439,39 +283,6 @@ class Engine:
             self.changes.leaving = error
         else:
             self.report(message, error)
-
-
-class _SafeClock:
-    """A user's clock that never fails: a failure is reported, and its last reading stands.
-
-    Args:
-        clock: The user's.
-        engine: What reports, and raises what is to leave through the loop.
-    """
-
-    __slots__ = ("_clock", "_engine", "_failed", "_last")
-
-    def __init__(self, clock: Callable[[], float], engine: Engine) -> None:
-        self._clock = clock
-        self._engine = weakref.ref(engine)
-        self._failed = False
-        self._last = 0.0
-
-    def __call__(self) -> float:
-        """Read the clock."""
-        try:
-            now = self._clock()
-            if not -math.inf < now < math.inf:
-                raise ValueError(f"clock must return a finite number, got {now!r}")  # noqa: TRY301
-        except BaseException as error:  # noqa: BLE001
-            engine = self._engine()
-            if not self._failed and engine is not None:
-                self._failed = True
-                engine.take("the clock failed, so its last reading stands", error)
-        else:
-            self._failed = False
-            self._last = now
-        return self._last
 
 
 def _nothing() -> None:

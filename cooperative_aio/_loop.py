@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import threading
 import time
 import weakref
 from collections.abc import AsyncGenerator, Callable
@@ -18,7 +19,7 @@ from cooperative_aio._iterators import Sharings, key_of
 from cooperative_aio._pacing import Pacer
 from cooperative_aio._turns import LateTurns, late_turns_of
 
-__all__ = ["LoopState", "loop_here", "running_loop", "state_of"]
+__all__ = ["LoopState", "lent", "loop_here", "running_loop", "state_of"]
 
 ATTRIBUTE: Final = "_cooperative_aio"
 REMEDY: Final = (
@@ -27,13 +28,25 @@ REMEDY: Final = (
 )
 
 
+class Lent(threading.local):
+    """Until when code at a checkpoint in this thread may run on, by `time.perf_counter`.
+
+    Each `checkpoint()` looks here before anything else: to find the running loop would
+    take longer than all the rest. A loop with a clock of its own lends nothing here.
+    """
+
+    deadline: float = -math.inf
+
+
+lent: Final = Lent()
+
+
 class LoopState:
     """One loop's part of the package; it lives as long as the loop: see `state_of`."""
 
     __slots__ = (
         "__weakref__",
         "_guard",
-        "_loop",
         "changes",
         "clock",
         "context",
@@ -45,15 +58,16 @@ class LoopState:
         "on_shutdown",
         "own",
         "pacer",
+        "ref",
         "sharings",
         "waiters",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = weakref.ref(loop)
+        self.ref: weakref.ref[asyncio.AbstractEventLoop] = weakref.ref(loop)
         self._guard: AsyncGenerator[None, None] | None = None
         self.clock: Callable[[], float] = getattr(loop, "perf_counter", time.perf_counter)
-        self.deadline: float = -math.inf  # until when code at a checkpoint may run on
+        self.deadline: float = -math.inf  # until when the slice is lent
         self.changes: Changes = Changes()
         # Callbacks of the package run in a context of their own, so that none
         # keeps alive what the context of a passing request refers to.
@@ -72,9 +86,14 @@ class LoopState:
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop that this belongs to, and is owned by."""
-        loop = self._loop()
+        loop = self.ref()
         assert loop is not None  # noqa: S101 (whoever asks has a future of that loop)
         return loop
+
+    def lend(self, deadline: float) -> None:
+        """Let code at a checkpoint run on until `deadline`, by this loop's clock."""
+        self.deadline = deadline
+        lent.deadline = deadline if self.clock is time.perf_counter else -math.inf
 
     def call_soon(self, callback: Callable[..., object], *args: object) -> asyncio.Handle:
         """Have the loop call, in the package's own context."""
@@ -107,6 +126,7 @@ class LoopState:
 
     def shut_down(self) -> None:
         """End what is unfinished; one end that raises does not keep the others from it."""
+        self.lend(-math.inf)
         call_all([partial(self.changes.make, callback) for callback in tuple(self.on_shutdown)])
 
     # Waiting on futures

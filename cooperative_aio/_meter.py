@@ -9,11 +9,12 @@ only while there are tasks.
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["Collector", "Meter", "collector"]
+__all__ = ["Collector", "Meter", "SafeClock", "collector"]
 
 thread_time: Final[Callable[[], float]] = getattr(time, "thread_time", time.perf_counter)
 """Seconds of CPU of this thread; in WebAssembly, which cannot tell, the clock's."""
@@ -78,3 +79,40 @@ class Meter:
     def beyond(self, seconds: float) -> float:
         """Return what of so many seconds on the clock was no CPU time."""
         return max(0.0, seconds - self.cpu()) if self.is_real else 0.0
+
+
+class SafeClock:
+    """A user's clock that never fails: a failure is reported, and its last reading stands.
+
+    Args:
+        clock: The user's.
+        take: Called with a message and what the clock has raised, if it still exists.
+    """
+
+    __slots__ = ("_clock", "_failed", "_last", "_take")
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        take: Callable[[], Callable[[str, BaseException], None] | None],
+    ) -> None:
+        self._clock = clock
+        self._take = take
+        self._failed = False
+        self._last = 0.0
+
+    def __call__(self) -> float:
+        """Read the clock."""
+        try:
+            now = self._clock()
+            if not -math.inf < now < math.inf:
+                raise ValueError(f"clock must return a finite number, got {now!r}")  # noqa: TRY301
+        except BaseException as error:  # noqa: BLE001
+            take = self._take()
+            if not self._failed and take is not None:
+                self._failed = True
+                take("the clock failed, so its last reading stands", error)
+        else:
+            self._failed = False
+            self._last = now
+        return self._last

@@ -33,8 +33,8 @@ from typing import Protocol
 
 from cooperative_aio._changes import Changes
 from cooperative_aio._checks import check_finite
-from cooperative_aio._fairness import FairQueue, Seat
 from cooperative_aio._host import IN_WEBASSEMBLY
+from cooperative_aio._seats import Queue, Seat
 from cooperative_aio._turns import LateTurn, LateTurns
 
 __all__ = ["Lease", "Member", "Pacer", "TimeSlice"]
@@ -99,6 +99,9 @@ class Loop(Protocol):
     deadline: float  # until when the code that holds the lease may run
     late_turns: LateTurns | None  # in a browser
 
+    def lend(self, deadline: float) -> None:
+        """Let the code that holds the lease run until `deadline`."""
+
     def call_soon(self, callback: Callable[..., object], *args: object) -> asyncio.Handle:
         """Have the loop call."""
 
@@ -122,7 +125,7 @@ class Member(Seat):
 
     def __init__(
         self,
-        queue: FairQueue[Member],
+        queue: Queue[Member],
         run_slice: Callable[[float], tuple[float, Lease | None]],
         time_slice: TimeSlice,
     ) -> None:
@@ -193,7 +196,7 @@ class Pacer:
         self._loop = loop
         self._changes = loop.changes
         self._clock = loop.clock
-        self.queue: FairQueue[Member] = FairQueue()
+        self.queue: Queue[Member] = Queue()
         self._gauge = _Gauge()
         self._handle: asyncio.Handle | LateTurn | None = None  # of the next turn
         self._number = 0  # of the turn that is scheduled
@@ -255,7 +258,7 @@ class Pacer:
         if self._loop.deadline > -math.inf:  # it was lent, and has gone on by the clock
             self._slice_left = self._loop.deadline - now
             self._slice_ended = min(self._loop.deadline, now)
-            self._loop.deadline = -math.inf
+            self._loop.lend(-math.inf)
         if now - self._slice_ended >= time_slice.max_wait:
             self._slice_left = time_slice.seconds
         return self._slice_left <= ROUNDING
@@ -345,7 +348,7 @@ class Pacer:
 
     def _grant(self, lease: Lease, member: Member, now: float) -> None:
         self._lease = (lease, member, now)
-        self._loop.deadline = now + min(self._slice_left, member.time_slice.seconds)
+        self._loop.lend(now + min(self._slice_left, member.time_slice.seconds))
         lease.begin()
 
     def _end_lease(self, now: float) -> None:
@@ -354,7 +357,7 @@ class Pacer:
         self._lease = None
         lease.end(now - began)
         if self.queue.count:
-            self._loop.deadline = -math.inf
+            self._loop.lend(-math.inf)
             self._slice_over(member, now - began, now)
         else:
             self.queue.charge(member, now - began)

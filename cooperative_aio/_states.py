@@ -35,6 +35,8 @@ class State(enum.Enum):
     STOPPED = "stopped"
     CANCELLED = "cancelled"
 
+    __hash__ = object.__hash__  # that of enums is Python code; members are compared by identity
+
 
 ENDS: Final = frozenset({State.FINISHED, State.FAILED, State.STOPPED, State.CANCELLED})
 """The states that nothing leads out of."""

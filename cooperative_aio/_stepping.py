@@ -102,7 +102,8 @@ class Chunks:
                     else:
                         outcome = self._take_chunks(task, timer, deadline, left)
                 except BaseException:
-                    timer.note_step(task, clock() - before)
+                    if is_single:
+                        timer.note_step(task, clock() - before)
                     raise
                 now = clock()
                 seconds = now - before
@@ -141,7 +142,7 @@ class Chunks:
         kept = len(values)
         self._others = changes = filled = 0
         outcome: Any = None
-        ended = 1  # a step that raises, or is the last, brings no value
+        is_over = True  # also when a step raises
         source = islice(task.iterator, steps)
         runs = iter([(None, source)]) if self._mixed else groupby(source, type)
         run: Any = None
@@ -161,30 +162,37 @@ class Chunks:
                         break
                     filled = taken
                     before, now = now, clock()
-                    is_still = now == began and taken >= MOST
-                    if (
-                        self._is_enough(task, timer, now - before)
-                        or is_still
-                        or now >= deadline
-                    ):
-                        ended = 0
+                    ends = now >= deadline or (now == began and taken >= MOST)
+                    if self._is_enough(task, timer, now - before) or ends:
+                        is_over = False
                         return None
                     chunk = self._chunk
                 if outcome is not None:
                     break
-            ended = int(outcome is None and len(values) - kept + self._others < steps)
-            return END if ended else outcome
+            is_over = outcome is None and len(values) - kept + self._others < steps
+            return END if is_over else outcome
         finally:
-            taken = len(values) - kept + self._others
-            task.steps += taken + ended
-            self._mixed = self._mixed or (changes > self.FEW and changes * 4 > taken)
-            task.sink.check(task)
+            last = clock() - now if is_over or outcome is not None else 0.0
+            steps = len(values) - kept + self._others + is_over  # the last brings no value
+            self._end_chunks(task, timer, steps, changes, last)
             del self, task, timer, values, source, runs, run, outcome, fetch
+
+    def _end_chunks(
+        self, task: Stepped, timer: Timer, steps: int, changes: int, last: float
+    ) -> None:
+        """Count the steps that were taken in chunks; the last chunk may have been slow."""
+        self._note(task, timer, last)
+        task.steps += steps
+        self._mixed = self._mixed or (changes > self.FEW and changes * 4 > steps)
+        task.sink.check(task)
+
+    def _note(self, task: Stepped, timer: Timer, seconds: float) -> None:
+        if seconds > timer.notable:
+            timer.note_step(task, seconds)
 
     def _is_enough(self, task: Stepped, timer: Timer, seconds: float) -> bool:
         """Tell whether a chunk that took so long ends the turn; make the next fit."""
-        if seconds > timer.notable:
-            timer.note_step(task, seconds)
+        self._note(task, timer, seconds)
         if seconds > self.SHORT:
             fitting = int(self._chunk * self.SHORT / seconds)
             self._chunk = max(1, min(fitting, self._largest))

@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 from cooperative_aio._call_graph import Frames
 from cooperative_aio._checks import check_finite
 from cooperative_aio._errors import NotPaused, TaskStopped
-from cooperative_aio._fairness import Group
 from cooperative_aio._futures import FaithfulFuture
+from cooperative_aio._groups import Group
 from cooperative_aio._job import Job
 
 __all__ = ["CooperativeTask", "job_of", "relay"]
@@ -80,7 +80,7 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
     @property
     def steps(self) -> int:
         """How many steps the task has taken."""
-        return self._job.steps
+        return self._job.queue.steps_of(self._job)
 
     @property
     def cpu_time(self) -> float:

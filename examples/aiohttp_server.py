@@ -8,12 +8,12 @@ Needs aiohttp. When a client goes away, or the server is to end, the computing e
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from math import isqrt
 
 from aiohttp import web
 
-from cooperative_aio import batch_accumulate
+from cooperative_aio import batch_accumulate, quiet_collector
 from cooperative_aio.aiohttp import setup
 
 LARGEST = 5_000_000
@@ -54,11 +54,18 @@ async def get_ping(request: web.Request) -> web.Response:  # noqa: ARG001 (aioht
     return web.json_response({"ping": "pong"})
 
 
+async def lifetime(_: web.Application) -> AsyncIterator[None]:
+    """Keep the garbage collector from making requests wait."""
+    with quiet_collector():
+        yield
+
+
 def make_app() -> web.Application:
     """Put the routes together."""
     app = web.Application()
     app.router.add_get("/primes", get_primes)
     app.router.add_get("/ping", get_ping)
+    app.cleanup_ctx.append(lifetime)
     setup(app)  # ends the work of a client that goes away
     return app
 

@@ -11,7 +11,8 @@ Needs fastapi and uvicorn. How it works is told in docs/how-to/background-jobs.m
 import argparse
 import asyncio
 import itertools
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import isqrt
 from typing import Annotated, Any
@@ -19,7 +20,7 @@ from typing import Annotated, Any
 import uvicorn
 from fastapi import FastAPI, Header, HTTPException, Query, Response
 
-from cooperative_aio import CooperativeTask, Cooperator
+from cooperative_aio import CooperativeTask, Cooperator, quiet_collector
 from cooperative_aio.starlette import CooperativeMiddleware
 
 LARGEST = 5_000_000
@@ -117,8 +118,16 @@ class Jobs:
 
 # The server's side
 
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    """Keep the garbage collector from making requests wait."""
+    with quiet_collector():
+        yield
+
+
 jobs = Jobs(Cooperator(name="jobs", max_tasks=MOST_JOBS))
-app = FastAPI()
+app = FastAPI(lifespan=lifespan)
 app.add_middleware(CooperativeMiddleware, cooperator=jobs.cooperator)
 
 User = Annotated[str, Header(alias="X-User", max_length=40)]  # yours is who has logged in

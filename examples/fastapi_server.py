@@ -9,7 +9,8 @@ ends as well.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from math import isqrt
 from typing import Annotated
 
@@ -17,12 +18,20 @@ import uvicorn
 from fastapi import FastAPI, Query
 from pydantic import BaseModel
 
-from cooperative_aio import batch_accumulate
+from cooperative_aio import batch_accumulate, quiet_collector
 from cooperative_aio.starlette import CooperativeMiddleware
 
 LARGEST = 5_000_000
 
-app = FastAPI()
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    """Keep the garbage collector from making requests wait."""
+    with quiet_collector():
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
 app.add_middleware(CooperativeMiddleware)  # ends the work of a client that goes away
 
 

@@ -9,7 +9,8 @@ Needs fastapi and uvicorn. A client that goes away ends its generator in the wor
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from math import isqrt
 from typing import Annotated
@@ -17,14 +18,22 @@ from typing import Annotated
 import uvicorn
 from fastapi import FastAPI, Query, Request
 
-from cooperative_aio import batches, offload
+from cooperative_aio import batches, offload, quiet_collector
 from cooperative_aio.starlette import CooperativeMiddleware, JSONArrayResponse
 
 LARGEST = 5_000_000
 
 Below = Annotated[int, Query(ge=2, le=LARGEST)]
 
-app = FastAPI()
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    """Keep the garbage collector from making requests wait."""
+    with quiet_collector():
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
 app.add_middleware(CooperativeMiddleware, place=partial(offload.processes, 2))
 
 

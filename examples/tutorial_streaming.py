@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
-from cooperative_aio import batch_accumulate, batches
+from cooperative_aio import batch_accumulate
+from cooperative_aio.aiohttp import batches_response, setup
 
 LOANS = 100_000
 
@@ -54,12 +55,7 @@ async def get_report(request: web.Request) -> web.Response:
 
 async def get_rows(request: web.Request) -> web.StreamResponse:
     """Send what each loan costs, as it is computed."""
-    response = web.StreamResponse(headers={"Content-Type": "text/csv"})
-    await response.prepare(request)
-    async with batches(1000, rows(), max_seconds=0.1) as stream:
-        async for batch in stream:
-            await response.write("".join(batch).encode())
-    return response
+    return await batches_response(request, rows(), "text/csv")
 
 
 async def get_ping(_: web.Request) -> web.Response:
@@ -75,8 +71,8 @@ def main() -> None:
     app.router.add_get("/report", get_report)
     app.router.add_get("/rows", get_rows)
     app.router.add_get("/ping", get_ping)
-    port = parser.parse_args().port
-    web.run_app(app, host="127.0.0.1", port=port, handler_cancellation=True)
+    setup(app)  # ends the work of a client that leaves, and all work at Ctrl+C
+    web.run_app(app, host="127.0.0.1", port=parser.parse_args().port)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 import asyncio
 import gc
 import inspect
+import math
 import random
 import sys
+import time
 import weakref
 from collections import deque
 
@@ -18,6 +20,7 @@ from cooperative_aio import (
     cooperate,
     get_cooperator,
 )
+from cooperative_aio._loop import lent
 from cooperative_aio.testing import Deadlock, VirtualLoop
 
 SLICE = TimeSlice().seconds
@@ -540,3 +543,21 @@ class TestWithoutALoop:
             ref = runner.run(main())
             gc.collect()
             assert ref() is None
+
+
+@pytest.mark.parametrize("ends", ["asyncio.run", "shutdown_asyncgens"])
+def test_a_loop_that_has_ended_lends_nothing_to_the_next(ends):
+    async def compute():
+        deadline = time.perf_counter() + 60
+        while lent.deadline == -math.inf:  # until it holds the slice
+            assert time.perf_counter() < deadline
+            await checkpoint()
+
+    if ends == "asyncio.run":
+        asyncio.run(compute())
+    else:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(compute())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+    assert lent.deadline == -math.inf

@@ -6,6 +6,7 @@ test_coming_from_twisted.py and test_coming_from_cooperative.py.
 
 import ast
 import asyncio
+import functools
 import importlib.util
 import re
 import select
@@ -94,21 +95,54 @@ on_every_guide = pytest.mark.parametrize("guide", NAMES)
 # --- the tables -------------------------------------------------------------------------
 
 
+GUIDES = ROOT / "docs" / "coming-from"
+SHOWN = ROOT / "docs" / "project" / "coming-from.md"  # which tests show each row of the guides
+
+
 def text_of(guide):
-    return (ROOT / "docs" / "coming-from" / f"{guide}.md").read_text("utf-8")
+    """Return the text of a guide, which may have several pages: the shortest name is first."""
+    pages = sorted(GUIDES.glob(f"{guide}*.md"), key=lambda page: len(page.name))
+    return "\n".join(page.read_text("utf-8") for page in pages)
 
 
-def tables_of(guide):
-    """Return the tables of a guide, each as its rows, each as its cells."""
-    found = re.findall(r"(?:^\|.*\|\n)+", text_of(guide), re.MULTILINE)
-    rows = [table.splitlines() for table in found]
-    return [[[c.strip() for c in row[1:-1].split("|")] for row in table] for table in rows]
+def sections_of(text, level="##"):
+    """Return the sections of a page, or of a part of one, by their titles."""
+    parts = re.split(rf"^{level} (.*)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def rows_of(text):
+    """Return the rows of all tables, each as its cells, without their headers."""
+    tables = re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
+    rows = [row for table in tables for row in table.splitlines()[2:]]
+    return [[cell.strip() for cell in row[1:-1].split("|")] for row in rows]
+
+
+def claims_of(guide):
+    """Return what a guide says, by its sections: rows, and the items of 'What is the same'."""
+    claims = {}
+    for section, text in sections_of(text_of(guide)).items():
+        claims[section] = [cells[0] for cells in rows_of(text)]
+        if section == "What is the same":
+            items = re.findall(r"^- (.*(?:\n  .*)*)", text, re.MULTILINE)
+            claims[section] += [" ".join(item.split()) for item in items]
+    return {section: found for section, found in claims.items() if found}
+
+
+def shown_of(guide):
+    """Return the rows that tests show, and the tests, by the sections of the guide."""
+    of_guide = sections_of(SHOWN.read_text("utf-8"))[f"From {guide}"]
+    return {
+        section: {cells[0]: names_of_tests(cells[-1]) for cells in rows_of(text)}
+        for section, text in sections_of(of_guide, "###").items()
+    }
 
 
 def names_of_tests(text):
     return re.findall(r"`((?:Test\w+\.)?test_\w+)`", text)
 
 
+@functools.cache
 def existing_tests():
     """Return the names of all tests: `test_…` or `Test….test_…`."""
     names = set()
@@ -121,21 +155,26 @@ def existing_tests():
 
 
 @on_every_guide
-def test_every_test_that_a_guide_names_exists(guide):
-    named = names_of_tests(text_of(guide))
-    assert len(named) > 10
-    assert sorted(set(named) - existing_tests()) == []
+def test_every_row_of_a_guide_has_tests_that_show_it(guide):
+    claims, shown = claims_of(guide), shown_of(guide)
+    assert list(claims) == list(shown)
+    for section, rows in claims.items():
+        assert rows == list(shown[section]), section
+        for row, tests in shown[section].items():
+            assert tests, row
 
 
 @on_every_guide
-def test_every_row_of_a_table_names_the_tests_that_show_it(guide):
-    tables = tables_of(guide)
-    assert tables
-    for header, _, *rows in tables:
-        assert header[-1] == "test"
-        for row in rows:
-            assert len(row) == len(header), row
-            assert names_of_tests(row[-1]), row
+def test_every_test_that_shows_a_row_exists(guide):
+    sections = shown_of(guide).values()
+    named = {name for section in sections for tests in section.values() for name in tests}
+    assert len(named) > 10
+    assert sorted(named - existing_tests()) == []
+
+
+def test_no_guide_names_tests_itself():
+    for guide in NAMES:
+        assert names_of_tests(text_of(guide)) == []
 
 
 @on_every_guide

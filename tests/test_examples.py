@@ -22,7 +22,12 @@ from cooperative_aio import get_cooperator
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SERVERS = ["aiohttp_server.py", "fastapi_server.py"]
 TESTS = ["test_with_virtual_time.py", "test_without_sleeping.py"]
-TUTORIAL = ["tutorial_blocked.py", "tutorial_responsive.py", "tutorial_streaming.py"]
+TUTORIAL = [
+    "tutorial_blocked.py",
+    "tutorial_to_slices.py",
+    "tutorial_responsive.py",
+    "tutorial_streaming.py",
+]
 LARGEST = 5_000_000  # takes the servers far longer than any test lasts
 
 
@@ -262,8 +267,9 @@ def test_the_blocked_server_of_the_tutorial_answers_nobody_while_it_computes():
 
 
 @pytest.mark.once
-def test_the_responsive_server_of_the_tutorial_answers_while_it_computes():
-    with serving_program("tutorial_responsive.py") as (_, address, _):
+@pytest.mark.parametrize("example", ["tutorial_to_slices.py", "tutorial_responsive.py"])
+def test_the_next_servers_of_the_tutorial_answer_while_they_compute(example):
+    with serving_program(example) as (_, address, _):
         pings, longest, [(_, _, seconds)] = measure(address)
     assert pings > 10
     assert longest < seconds / 2

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cooperative_aio import Cooperator, current_task
-from cooperative_aio._fairness import GRAIN, FairQueue, Seat
+from cooperative_aio._fairness import FairQueue
+from cooperative_aio._seats import GRAIN, Seat
 
 MILLISECOND = 1 / 1024  # binary-exact
 MICROSECOND = MILLISECOND / 1024

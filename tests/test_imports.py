@@ -51,6 +51,7 @@ ANNOTATIONS = {
     "Batches",
     "QuietCollector",
     "Statistics",
+    "TaskOptions",
 }  # what functions return, to annotate with
 
 

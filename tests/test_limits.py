@@ -299,7 +299,7 @@ class TestBoth:
                 await accumulate(source, **limits)
             assert refused.value.count == pytest.approx(count, abs=1)
             assert source.taken == (3 if count == 250 else 1)
-            assert source.ended == ["abandoned"]
+            assert source.ended == ["closed"]
 
     @accumulating
     @pytest.mark.parametrize("name", ["max_items", "max_bytes"])

@@ -8,7 +8,7 @@ import weakref
 import pytest
 from core_support import Clock, on_both_loops, turns
 
-from cooperative_aio import Cooperator
+from cooperative_aio import Cooperator, _roster
 from cooperative_aio import _meter as meter
 from cooperative_aio._meter import Collector, Meter
 
@@ -41,7 +41,9 @@ class TestTheCollectorsTime:
         assert gc.callbacks == callbacks
 
     @on_both_loops
-    async def test_is_listened_to_only_while_there_are_tasks(self):
+    async def test_is_listened_to_only_while_there_are_tasks(self, monkeypatch):
+        collector = Collector()  # of its own: a loop that another test has lost may listen
+        monkeypatch.setattr(_roster, "collector", collector)
         before = list(gc.callbacks)
         cooperator = Cooperator()
         task = cooperator.cooperate(iter(range(3)))

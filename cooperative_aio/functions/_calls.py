@@ -8,7 +8,8 @@ from collections.abc import Callable, Coroutine, Hashable
 from contextvars import Context
 from typing import Any, ParamSpec, TypeVar, TypeVarTuple
 
-from cooperative_aio._cooperator import Cooperator, get_cooperator
+from cooperative_aio._cooperator import Cooperator
+from cooperative_aio._own import get_cooperator
 from cooperative_aio.functions._checks import check_function
 from cooperative_aio.functions._steps import steps_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from cooperative_aio._cooperator import current_task
+from cooperative_aio._own import current_task
 from cooperative_aio._pacing import TimeSlice
 from cooperative_aio._task import job_of
 

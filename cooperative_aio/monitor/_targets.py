@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Generator
 from math import isqrt
 from typing import Any, Final
 
-from cooperative_aio._cooperator import cooperate
+from cooperative_aio._own import cooperate
 from cooperative_aio.monitor._serve import listen, serving
 
 __all__ = ["demo", "load", "run_target"]

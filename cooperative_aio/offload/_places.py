@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
-from cooperative_aio._accumulate import BatchSource
+from cooperative_aio._draining import BatchSource
 from cooperative_aio.offload._core import check_count, check_finite
 from cooperative_aio.offload._streams import Source, Stream, outlast
 from cooperative_aio.offload._wire import name_of, quoted

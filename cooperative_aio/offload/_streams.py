@@ -254,6 +254,11 @@ class Source(Generic[T]):
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
+    @property
+    def name(self) -> str:
+        """What messages and the monitor call it: the name of its factory."""
+        return self._stream.name
+
     async def next_batch(self, n: int, max_seconds: float | None = None) -> list[T]:
         """Return up to `n` values; an empty list when there are no more.
 

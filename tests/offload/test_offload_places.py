@@ -63,6 +63,11 @@ async def test_accumulate_takes_a_source(make_place):
         assert list(await accumulate(place.open(numbers, 0))) == []
 
 
+async def test_a_source_is_called_by_the_name_of_its_factory(make_place):
+    async with make_place() as place:
+        assert place.open(numbers, 1).name == "numbers"
+
+
 async def test_batch_accumulate_takes_a_source(make_place):
     async with make_place() as place:
         assert list(await batch_accumulate(7, place.open(numbers, 20))) == list(range(20))

@@ -23,7 +23,7 @@ def load():
 
 shutdown = load()
 BY_DEFAULT = ["uvicorn, no setting", "aiohttp"]
-HANGS = {  # and why: see docs/how-to/servers.md
+HANGS = {  # and why: see docs/how-to/shut-down-in-time.md
     "hypercorn": "its workers wait for every connection to close, and have no signal",
 }
 EVERY = list(shutdown.SERVERS) if os.environ.get("COOPERATIVE_AIO_SERVERS") else BY_DEFAULT

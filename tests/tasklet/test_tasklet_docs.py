@@ -11,6 +11,7 @@ from cooperative_aio.testing import VirtualLoop
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "tasklets.md"
 FENCE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 BLOCKS = FENCE.findall(PAGE.read_text(encoding="utf-8"))
+FIRST = BLOCKS[0].replace("assert await running == 42\n", "")
 PROGRAMS = [block for block in BLOCKS if "async def main" in block]
 
 
@@ -30,7 +31,7 @@ def test_the_three_programs_print_the_same(program, capsys):
 def test_the_first_program_gives_what_the_page_says(run_loop):
     async def main():
         names = {}
-        exec(compile(BLOCKS[0], str(PAGE), "exec"), names)  # noqa: S102 - our own page
+        exec(compile(FIRST, str(PAGE), "exec"), names)  # noqa: S102 - our own page
         return await names["running"]
 
     assert run_loop(main) == 42

@@ -1,0 +1,114 @@
+"""Groups: a seat in a queue that is itself the queue of its members."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from types import NoneType
+from typing import Any
+
+from cooperative_aio._checks import check_finite
+from cooperative_aio._fairness import MOST, NOTHING, FairQueue, Server
+from cooperative_aio._seats import Seat
+
+__all__ = ["Group"]
+
+
+class Group(Seat, FairQueue[Any]):
+    """One seat for several tasks, which share what it has by the same rules.
+
+    Made by `Cooperator.group`; it competes while one of its tasks is ready, and costs
+    nothing to those without a group.
+
+    Args:
+        name: What tells it from the others.
+        queue: The queue that it competes in.
+        server: On whose behalf turns are given.
+        weighted: Where it is remembered, once it has a weight of its own.
+    """
+
+    is_seat = True
+    queue: FairQueue[Any]
+    keep = None
+    next = None
+    plain = NoneType
+
+    def __init__(
+        self, name: Hashable, queue: FairQueue[Any], server: Server, weighted: set[Group]
+    ) -> None:
+        self.begin()
+        self.sit(queue)
+        self.bursts = self.alone = True
+        self.name: Hashable = name
+        self._server = server
+        self._weighted = weighted
+        self._weight = 1.0
+        self._member: Seat | None = None  # that has had the last turn, if it was one member's
+
+    def __repr__(self) -> str:
+        return f"<Group {self.name!r} weight={self._weight!r} ready={self.count}>"
+
+    def run(self, _next: None) -> Any:
+        """Have the member whose turn it is take one: that is a turn of the group's."""
+        server, ring = self._server, self.ring
+        server.changes.current = None  # what runs from here on is the core, not a step
+        member = ring.popleft() if ring and ring[0].ready and not self.ahead else self.take()
+        if member is None:  # pragma: no cover (a group without ready members has left)
+            return None
+        self._member = member
+        if member.single:
+            self.give_turn(server, member, in_hand=True)
+            return None
+        server.steps -= 1  # a turn of its own is counted as a step
+        self.deadline, self.now, self.still = self.queue.deadline, server.clock(), 0
+        self.give_burst(server, member, is_alone=False)
+        return NOTHING if self.still >= MOST else None
+
+    def settle(self, _value: object) -> None:
+        """Have turns end: the clock stood still all through a member's."""
+        self.queue.still = MOST
+
+    def raised(self, error: BaseException) -> None:
+        """Raise what is to leave the loop; a member has taken it already."""
+        try:
+            raise error
+        finally:
+            del self, error
+
+    def burst(self, deadline: float, is_alone: bool) -> bool:  # noqa: ARG002, FBT001
+        """Have the members take turns until `deadline`: no other seat competes."""
+        self._member = None
+        self.serve(self._server, deadline)
+        return self.still >= MOST
+
+    def charged(self, seconds: float) -> tuple[tuple[Seat, float], ...]:
+        """Return that the group was charged so many seconds, and whose turn that was."""
+        member = self.longest if self._member is None else self._member.charged(seconds)
+        return ((self, seconds), *member)
+
+    def follow(self) -> Seat | None:
+        """Compete while a member does; return what is to be moved later."""
+        self.wanted: bool = self.count > 0
+        return self.move()
+
+    @property
+    def weight(self) -> float:
+        """Its part of the time, in proportion to other groups and tasks without one.
+
+        Raises:
+            TypeError: The weight that it is set to is not a number.
+            ValueError: The weight that it is set to is not finite and above 0.
+        """
+        return self._weight
+
+    @weight.setter
+    def weight(self, weight: float) -> None:
+        weight = check_finite("weight", weight, positive=True)
+        self._server.changes.make(self._set_weight, weight)
+
+    def _set_weight(self, weight: float) -> None:
+        self._weight = weight
+        self.queue.reweigh(self, weight)
+        if weight == 1:
+            self._weighted.discard(self)
+        else:
+            self._weighted.add(self)

@@ -1,0 +1,29 @@
+"""What can be said of a task when it is made: once, for all that make tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from contextvars import Context
+from typing import TypedDict
+
+__all__ = ["TaskOptions"]
+
+
+class TaskOptions(TypedDict, total=False):
+    """The options of a task; each may be left out.
+
+        async def beside_the_others(rows, **options: Unpack[TaskOptions]):
+            return await accumulate(rows, **options)
+
+    They are those of `cooperate`, `accumulate`, `batch_accumulate`, `batches` and
+    `to_slices`.
+    """
+
+    name: str | None
+    """The name in logs, in `repr` and in the monitor; made from the iterator's by default."""
+    weight: float
+    """Its part of the CPU time, in proportion to the weights of the others; 1 by default."""
+    context: Context | None
+    """The `contextvars` context of its steps; a copy of the caller's by default."""
+    group: Hashable
+    """The tasks of one group share the CPU time of one task; None for no group."""
