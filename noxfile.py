@@ -32,6 +32,16 @@ PARALLEL = ["-n", "auto", "--dist", "worksteal", "--tb", "native"]
 PYODIDE = "pyodide@314"  # Python 3.14
 # Arguments, results and errors that a docstring and its function do not agree about
 DOCSTRINGS = "DOC102,DOC202,DOC403,DOC501"
+# Each public name, and the version, from an installed package and without any extra
+SEES_ALL = (
+    "import cooperative_aio as package, importlib.metadata as metadata, pathlib;"
+    "from cooperative_aio import *; from cooperative_aio.tasklet import *;"
+    "from cooperative_aio.testing import *; from cooperative_aio.offload import *;"
+    "from cooperative_aio.monitor import watchdog;"
+    "assert metadata.version('cooperative-aio') == package.__version__;"
+    "assert 'site-packages' in package.__file__;"
+    "assert pathlib.Path(package.__file__).with_name('py.typed').exists()"
+)
 PYTHONS = list(dict.fromkeys([*nox.project.python_versions(PROJECT), RUNNING]))
 PATIENCE = 5.0  # seconds between two lines that say that something is still going on
 
@@ -231,6 +241,32 @@ def docs(session: nox.Session) -> None:
     shutil.rmtree(site, ignore_errors=True)
     run(session, "python", "-P", "-m", "sphinx", "-E", "-W", "docs", str(site))
     session.log(f"the site begins with {site / 'index.html'}")
+
+
+@nox.session(python=PYTHONS, requires=["build"], default=False)
+def release(session: nox.Session) -> None:
+    """Check what would be uploaded, and install each of both where nothing else is."""
+    distributions = sorted(Path(session.cache_dir, "dist").iterdir())
+    if session.python == RUNNING:
+        session.install(*group("release"))
+        session.run("twine", "check", "--strict", *map(str, distributions))
+        session.run("check-wheel-contents", wheel(session))
+    for distribution in distributions:
+        empty = Path(session.create_tmp(), f"empty{distribution.suffix}")
+        session.run("python", "-m", "venv", "--clear", str(empty))
+        python = str(empty / ("Scripts" if os.name == "nt" else "bin") / "python")
+        pip = (python, "-P", "-m", "pip", "--disable-pip-version-check")
+        session.run(*pip, "install", "--quiet", str(distribution), external=True)
+        session.run(*pip, "check", external=True)
+        session.run(python, "-P", "-c", SEES_ALL, external=True)
+        session.run(python, "-P", "examples/getting_started.py", external=True)
+
+
+@nox.session(requires=["build"], default=False)
+def links(session: nox.Session) -> None:
+    """Look whether what the pages link to elsewhere is there; needs the network."""
+    session.install(wheel(session), *group("docs"))
+    session.run("python", "-P", "-m", "sphinx", "-b", "linkcheck", "docs", "docs/_build/links")
 
 
 @nox.session(requires=["build"], default=False)

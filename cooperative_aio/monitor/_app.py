@@ -236,7 +236,7 @@ class Monitor:
 
 
 class _OneHost:
-    """Let of several Host headers none count, and add the headers that all answers have."""
+    """Middleware: several Host headers count as none, and all answers have certain headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
