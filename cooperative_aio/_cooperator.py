@@ -261,7 +261,12 @@ class Cooperator:
         """
         engine = self._engine
         loop = engine.check_loop()
-        while engine.jobs:
+        seen = 0
+        while engine.jobs or seen != engine.emptied:
+            if not engine.jobs:  # the callbacks of the task that has ended last may add one
+                seen = engine.emptied
+                await asyncio.sleep(0)
+                continue
             drained: asyncio.Future[None] = loop.create_future()
             engine.drained.add(drained)
             try:

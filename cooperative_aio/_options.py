@@ -12,8 +12,12 @@ __all__ = ["TaskOptions"]
 class TaskOptions(TypedDict, total=False):
     """The options of a task; each may be left out.
 
-        async def beside_the_others(rows, **options: Unpack[TaskOptions]):
+        from typing import Unpack
+
+        async def collect(rows, **options: Unpack[TaskOptions]):
             return await accumulate(rows, **options)
+
+        print(await collect(range(3), name="numbers", weight=2.0))
 
     They are those of `cooperate`, `accumulate`, `batch_accumulate`, `batches` and
     `to_slices`.

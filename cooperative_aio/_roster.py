@@ -64,6 +64,7 @@ class Roster(Engine):
         self.groups: WeakValueDictionary[Hashable, Group] = WeakValueDictionary()
         self._weighted: set[Group] = set()  # groups that are not to be forgotten
         self.drained: set[asyncio.Future[None]] = set()
+        self.emptied: int = 0  # how often the last task has ended
         self.ended: Counter[State] = Counter()  # tasks, by how they ended
         self.refused: int = 0
         self._born: tuple[Any, int, Job] | None = None  # the first task made in a step
@@ -198,9 +199,10 @@ class Roster(Engine):
             collector.ignore()
             self._last_state = weakref.ref(state)  # a collection may have cleared the other
             state.on_shutdown.discard(self.shut_down)
-        for drained in self.drained:  # after the callbacks of the last task, which may add one
+        self.emptied += 1
+        for drained in self.drained:
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                drained.get_loop().call_soon(wake, drained)
+                wake(drained)
 
     def group(self, name: Hashable) -> Group:
         """Return the group of that name, which is made when first asked for.

@@ -901,6 +901,21 @@ class TestDrain:
         assert cooperator.tasks == ()
 
     @on_both_loops
+    async def test_drain_begun_as_the_last_task_ends_waits_for_what_callbacks_add(self):
+        cooperator = Stepwise()
+        log = []
+        task = cooperator.cooperate(work(log, "a"))
+        task.add_done_callback(lambda _: cooperator.cooperate(work(log, "b")))
+        draining = asyncio.ensure_future(cooperator.drain())
+        cooperator.ticks.tick(2)
+        assert task.done()  # its callback is called after drain() has begun
+        await turns()
+        assert not draining.done()
+        cooperator.ticks.tick(2)
+        await draining
+        assert log == ["a", "b"]
+
+    @on_both_loops
     async def test_cancelling_drain_leaves_the_tasks_alone(self):
         cooperator = Cooperator()
         task = cooperator.cooperate(forever())

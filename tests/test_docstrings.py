@@ -22,6 +22,7 @@ MODULES = [
     *(f"cooperative_aio.{name}" for name in ("tasklet", "testing")),
 ]
 NOT_RUN = {  # but compiled
+    "cooperative_aio.json_array": "the client is the reader's own",
     "cooperative_aio.offload.map": "its generators and its totals are the reader's own",
     "cooperative_aio.offload.processes": "each worker would import this module",
     "cooperative_aio.react": "ends the program",
