@@ -66,6 +66,7 @@ class Group(Seat, FairQueue[Any]):
     def settle(self, _value: object) -> None:
         """Have turns end: the clock stood still all through a member's."""
         self.queue.still = MOST
+        self._server.changes.moves.append(None)  # so that it is looked at
 
     def raised(self, error: BaseException) -> None:
         """Raise what is to leave the loop; a member has taken it already."""
