@@ -136,9 +136,9 @@ class Alarm:
         """
         if not self.is_set:
             return
-        if _now.put_back_trace is not None:
-            _now.put_back_trace()  # pragma: no branch (nothing is traced here)
-            _now.put_back_trace = None  # pragma: no cover (nor here)
+        if _now.put_back_trace is not None:  # pragma: no cover (nothing is traced then)
+            _now.put_back_trace()
+            _now.put_back_trace = None
         if self._function:  # is set aside
             aside[self._function] = None
         _now.is_stopping = self._outer is None
@@ -169,7 +169,7 @@ def _take_over() -> bool:
     if handler is not _on_alarm:
         if not isinstance(handler, int):
             return False
-        if not _now.is_ignored:
+        if not _now.is_ignored:  # pragma: no branch (the test of that traces itself)
             _now.previous = handler
         _now.is_ignored = False
         set_handler(SIGALRM, _on_alarm)
@@ -223,8 +223,8 @@ def _on_alarm(_number: int, frame: FrameType | None) -> object:
         return None  # pragma: no cover (the handler's lines are not always traced)
     function = _now.function
     if function is None:
-        if not _now.is_stopping:
-            _meant_for_another()
+        if not _now.is_stopping:  # pragma: no branch
+            _meant_for_another()  # pragma: no cover (in processes of their own)
         return None
     if _now.is_looking or frame is None or getcurrent() is not function:
         return None
