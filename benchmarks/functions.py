@@ -1,39 +1,53 @@
-"""What do functions in slices cost, and how late is a heart that beats beside them?
+"""What do functions in slices cost, and how late are requests beside them?
 
-CPU time of a call in slices over that of the plain call, and the same of a generator, whose
-price is standing back alone; then a heart that beats every 5 ms beside four endless jobs: as
-functions, as generators, in threads.
+CPU time of a call in slices over that of the plain call; the same of a generator, whose
+price is standing back alone; then requests of another process beside four endless jobs: as
+functions, as generators, in threads. Ends with the tables of
+docs/explanation/setting-functions-aside.md for the Python and the loop that it ran on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import json
+import os
+import resource
 import statistics
 import threading
 import time
 import tracemalloc
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jinja2
 import markdown
 import pygments
-from _common import Report, interleave, parse_arguments
+import uvloop
+from _common import (
+    Child,
+    Report,
+    answer_parent,
+    child_arguments,
+    machine,
+    parse_arguments,
+)
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from cooperative_aio import cooperate
 from cooperative_aio.functions import give_way, steps_of, to_slices
 
-TEXT = "# Title\n\n" + "Some *text* with [links](http://localhost) and `code`.\n\n" * 1000
+TEXT = "# Title\n\n" + "Some *text* with [links](http://localhost) and `code`.\n\n" * 600
 SOURCE = "def work(one, two):\n    return [n for n in range(one) if n > two]  # why\n\n" * 500
 TEMPLATE = jinja2.Environment(autoescape=True).from_string(
     "{% for n in numbers %}<li class={{ loop.index }}>{{ n|string|upper }}</li>{% endfor %}"
 )
-VALUES = [{"number": number, "more": [number] * 3} for number in range(20000)]
-BEAT = 0.005  # seconds
+VALUES = [{"number": number, "more": [number] * 3} for number in range(8000)]
+INTERVAL = 0.02  # seconds between requests
+GENERATOR = "nested loops, as a generator"
 
 
 def fibonacci(number: int) -> int:
@@ -49,8 +63,8 @@ def deep(times: int) -> int:
 
 def nested() -> int:
     total = 0
-    for one in range(1500):
-        for other in range(1500):
+    for one in range(1000):
+        for other in range(1000):
             total += one ^ other
     return total
 
@@ -58,16 +72,16 @@ def nested() -> int:
 def nested_steps() -> Iterator[None]:
     """Do the same as a generator."""
     total = 0
-    for one in range(1500):
-        for other in range(1500):
+    for one in range(1000):
+        for other in range(1000):
             total += one ^ other
         yield
 
 
 JOBS: dict[str, Callable[[], object]] = {
     "markdown": functools.partial(markdown.markdown, TEXT),
-    "recursion": functools.partial(fibonacci, 31),
-    "recursion, 900 deep": functools.partial(deep, 1500),
+    "recursion": functools.partial(fibonacci, 26),
+    "recursion, 900 deep": functools.partial(deep, 700),
     "nested loops": nested,
     "json, pure Python": lambda: "".join(json.JSONEncoder(indent=1).iterencode(VALUES)),
     "jinja2": functools.partial(TEMPLATE.render, numbers=range(60000)),
@@ -75,38 +89,92 @@ JOBS: dict[str, Callable[[], object]] = {
 }
 
 
-def plainly(job: Callable[[], object]) -> Callable[[], Awaitable[float]]:
-    async def measure() -> float:
-        before = time.process_time()
-        job()
-        return 1000 * (time.process_time() - before)
-
-    return measure
+# CPU time
 
 
-def sliced(job: Callable[[], object]) -> Callable[[], Awaitable[float]]:
-    async def measure() -> float:
-        before = time.process_time()
-        await to_slices(job)
-        return 1000 * (time.process_time() - before)
-
-    return measure
-
-
-async def as_generator() -> float:
+async def cpu_of(call: Callable[[], Any], *, awaited: bool) -> float:
+    """Return the milliseconds of CPU time that a call takes."""
+    gc.collect()
     before = time.process_time()
-    await cooperate(nested_steps())
+    result = call()
+    if awaited:
+        await result
     return 1000 * (time.process_time() - before)
 
 
-async def beats(seconds: float) -> float:
-    """Return how many milliseconds beats were late, at the 99th percentile."""
-    late = []
-    end = time.perf_counter() + seconds
-    while (before := time.perf_counter()) < end:
-        await asyncio.sleep(BEAT)
-        late.append(1000 * (time.perf_counter() - before - BEAT))
-    return statistics.quantiles(late, n=100)[-1]
+async def measure_cpu(report: Report, rounds: int) -> None:
+    """Measure each job plain and in slices, one right after the other, in turned order."""
+    plain: dict[str, list[float]] = {name: [] for name in JOBS}
+    sliced: dict[str, list[float]] = {name: [] for name in [*JOBS, GENERATOR]}
+    for number in range(rounds):
+        for name, job in JOBS.items():
+            one = functools.partial(cpu_of, job, awaited=False)
+            other = functools.partial(cpu_of, functools.partial(to_slices, job), awaited=True)
+            if number % 2:
+                sliced[name].append(await other())
+                plain[name].append(await one())
+            else:
+                plain[name].append(await one())
+                sliced[name].append(await other())
+        generator = functools.partial(cooperate, nested_steps())
+        sliced[GENERATOR].append(await cpu_of(lambda make=generator: make(), awaited=True))
+    for name in JOBS:
+        report.record(f"{name}, plain", plain[name], "ms CPU")
+        report.record(f"{name}, in slices", sliced[name], "ms CPU")
+    report.record(GENERATOR, sliced[GENERATOR], "ms CPU")
+
+
+def ratios_of(report: Report, over: str, under: str) -> list[float]:
+    pairs = zip(report.samples(over), report.samples(under), strict=True)
+    return [one / other for one, other in pairs]
+
+
+def judge_cpu(report: Report) -> list[str]:
+    """Compare with the plain calls; return the rows of a table."""
+    standing_back = ratios_of(report, GENERATOR, "nested loops, plain")
+    report.judge("generator / plain loop (standing back)", standing_back)
+    price = statistics.median(standing_back)
+    rows = [f"| a generator (nested loops) | {shown(standing_back)} | |"]
+    for name in JOBS:
+        ratios = ratios_of(report, f"{name}, in slices", f"{name}, plain")
+        beyond = [one / price for one in ratios]
+        report.judge(f"{name}: in slices / plain, beyond standing back", beyond, at_most=1.05)
+        rows.append(f"| {name} | {shown(ratios)} | {shown(beyond)} |")
+    return rows
+
+
+def shown(samples: list[float]) -> str:
+    """Return the median, and between which the middle half of the samples lies."""
+    if len(samples) < 2:
+        return f"{samples[0]:.3g}"
+    low, middle, high = statistics.quantiles(samples, n=4, method="inclusive")
+    return f"{middle:.3g} ({low:.3g} to {high:.3g})"
+
+
+# Requests
+
+
+async def ask_often(request: dict[str, Any]) -> dict[str, Any]:
+    """Be the other process: ask at times that are fixed beforehand, count from those."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", request["port"])
+    loop = asyncio.get_running_loop()
+    start, late = loop.time() + 0.1, []
+    for number in range(request["count"]):
+        when = start + number * INTERVAL
+        await asyncio.sleep(max(when - loop.time(), 0))
+        writer.write(b"ping\n")
+        await reader.readline()
+        late.append(1000 * (loop.time() - when))
+    writer.close()
+    return {"late": late}
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while line := await reader.readline():
+        for _ in range(5):
+            await asyncio.sleep(0)
+        writer.write(line)
+    writer.close()
 
 
 def endless() -> None:
@@ -119,44 +187,98 @@ def endless_steps() -> Iterator[None]:
         yield from nested_steps()
 
 
-def beside_tasks(make: Callable[[], Any], seconds: float) -> Callable[[], Awaitable[float]]:
-    async def measure() -> float:
-        tasks = [cooperate(make()) for _ in range(4)]
-        late = await beats(seconds)
-        for task in tasks:
+class Tasks:
+    """Four endless jobs of a Cooperator."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def __enter__(self) -> None:
+        self._tasks = [cooperate(self._make()) for _ in range(4)]
+
+    def __exit__(self, *_: object) -> None:
+        for task in self._tasks:
             task.stop()
-        return late
-
-    return measure
 
 
-def beside_threads(seconds: float) -> Callable[[], Awaitable[float]]:
-    async def measure() -> float:
-        over = threading.Event()
+class Threads:
+    """Four endless jobs in threads."""
 
-        def work() -> None:
-            while not over.is_set():
-                for _ in nested_steps():
-                    if over.is_set():
-                        break
-
-        threads = [threading.Thread(target=work) for _ in range(4)]
-        for thread in threads:
+    def __enter__(self) -> None:
+        self._is_over = threading.Event()
+        self._threads = [threading.Thread(target=self._work) for _ in range(4)]
+        for thread in self._threads:
             thread.start()
-        late = await beats(seconds)
-        over.set()
-        for thread in threads:
+
+    def _work(self) -> None:
+        while not self._is_over.is_set():
+            for _ in nested_steps():
+                if self._is_over.is_set():
+                    break
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        for thread in self._threads:
             thread.join()
-        return late
-
-    return measure
 
 
-def bytes_parked(count: int = 200) -> float:
-    """Return what a function takes that was set aside."""
+BESIDE: dict[str, Callable[[], Any]] = {
+    "4 functions": lambda: Tasks(lambda: steps_of(endless)),
+    "4 generators": lambda: Tasks(endless_steps),
+    "4 threads": Threads,
+}
+
+
+async def measure_requests(report: Report, rounds: int, seconds: float) -> None:
+    """Measure how long answers take beside each kind of job."""
+    medians: dict[str, list[float]] = {what: [] for what in BESIDE}
+    highest: dict[str, list[float]] = {what: [] for what in BESIDE}
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with Child() as child:
+        for _ in range(rounds):
+            for what, jobs in BESIDE.items():
+                gc.collect()
+                with jobs():
+                    asked = await child.ask(port=port, count=int(seconds / INTERVAL))
+                medians[what].append(statistics.median(asked["late"]))
+                highest[what].append(statistics.quantiles(asked["late"], n=100)[-1])
+    server.close()
+    for what in BESIDE:
+        report.record(f"answer beside {what}, median", medians[what], "ms")
+        report.record(f"answer beside {what}, p99", highest[what], "ms")
+
+
+def judge_requests(report: Report) -> list[str]:
+    for part in ("median", "p99"):
+        late = f"answer beside {{}}, {part}"
+        functions = late.format("4 functions")
+        generators, threads = late.format("4 generators"), late.format("4 threads")
+        report.compare(f"functions / generators, {part}", functions, generators, at_most=1.5)
+        report.compare(f"threads / functions, {part}", threads, functions, at_least=8)
+    return [
+        f"| {what} | {shown(report.samples(f'answer beside {what}, median'))}"
+        f" | {shown(report.samples(f'answer beside {what}, p99'))} |"
+        for what in BESIDE
+    ]
+
+
+# Memory, and giving way
+
+
+def one_step(depth: int) -> None:
+    if depth:
+        one_step(depth - 1)
+    else:
+        time.sleep(0.003)
+        give_way()
+
+
+def bytes_parked(depth: int, count: int = 200) -> float:
+    """Return what Python allocates for a function that is set aside."""
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    parked = [steps_of(one_step, preempt=False) for _ in range(count)]
+    parked = [steps_of(one_step, depth, preempt=False) for _ in range(count)]
     for steps in parked:
         next(steps)
     taken = tracemalloc.get_traced_memory()[0] - before
@@ -166,9 +288,21 @@ def bytes_parked(count: int = 200) -> float:
     return taken / count
 
 
-def one_step() -> None:
-    time.sleep(0.006)
-    give_way()
+def resident_parked(count: int = 1000) -> float:
+    """Return by how many bytes the process grows for a function that is set aside."""
+    size = resource.getpagesize()
+    before = resident_pages()
+    parked = [steps_of(one_step, 10, preempt=False) for _ in range(count)]
+    for steps in parked:
+        next(steps)
+    taken = size * (resident_pages() - before)
+    for steps in parked:
+        steps.close()
+    return taken / count
+
+
+def resident_pages() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) if os.name == "posix" else 0
 
 
 def nanoseconds_to_give_way(count: int = 100_000) -> float:
@@ -188,59 +322,35 @@ def nanoseconds_to_give_way(count: int = 100_000) -> float:
     return 1e9 * seconds[0] / count
 
 
-async def main(options: Any) -> None:
-    rounds, seconds = (2, 1.0) if options.quick else (9, 4.0)
-    report = Report("Functions in slices")
+async def main(options: Any, loop: str) -> None:
+    rounds, seconds = (3, 1.0) if options.quick else (41, 4.0)
+    report = Report("Functions in slices", loop)
+    resident = resident_parked(100 if options.quick else 1000)
     for job in JOBS.values():  # so that all is imported, specialised and looked at
         await to_slices(job)
-    cases: dict[str, Callable[[], Awaitable[float]]] = {}
-    for name, job in JOBS.items():
-        cases[f"{name}, plain"] = plainly(job)
-        cases[f"{name}, in slices"] = sliced(job)
-    cases["nested loops, as a generator"] = as_generator
-    for what, samples in (await interleave(cases, rounds)).items():
-        report.record(what, samples, "ms CPU")
-    beside = {
-        "beside 4 functions": beside_tasks(lambda: steps_of(endless), seconds),
-        "beside 4 generators": beside_tasks(endless_steps, seconds),
-        "beside 4 threads": beside_threads(seconds),
-    }
-    for what, samples in (await interleave(beside, max(rounds // 3, 1))).items():
-        report.record(f"beat late, p99, {what}", samples, "ms")
+    await measure_cpu(report, rounds)
+    cpu = judge_cpu(report)
+    await measure_requests(report, max(rounds // 4, 1), seconds)
+    requests = judge_requests(report)
     report.record("give_way() before the slice is over", [nanoseconds_to_give_way()], "ns")
-    report.record("a function set aside", [bytes_parked()], "bytes of Python's")
-    generator = "nested loops, as a generator"
-    report.compare("generator / plain loop (standing back)", generator, "nested loops, plain")
-    standing_back = statistics.median(
-        one / other
-        for one, other in zip(
-            report.samples(generator), report.samples("nested loops, plain"), strict=True
-        )
-    )
-    for name in JOBS:
-        pairs = zip(
-            report.samples(f"{name}, in slices"), report.samples(f"{name}, plain"), strict=True
-        )
-        report.judge(
-            f"{name}: in slices / plain, beyond standing back",
-            [one / other / standing_back for one, other in pairs],
-            at_most=1.05,
-        )
-    late = "beat late, p99, beside 4 {}"
-    report.compare(
-        "beside functions / generators",
-        late.format("functions"),
-        late.format("generators"),
-        at_most=1.5,
-    )
-    report.compare(
-        "beside threads / functions",
-        late.format("threads"),
-        late.format("functions"),
-        at_least=8,
-    )
+    for depth in (0, 100):
+        report.record(f"a function set aside, {depth} deep", [bytes_parked(depth)], "bytes")
+    report.record("the same, 10 deep: the process grows by", [resident], "bytes")
     report.finish(options.json)
+    print(f"\nFor the page: {machine()}; {loop}; median and middle half of {rounds} rounds\n")
+    print("| job | CPU time in slices / plain | beyond standing back |\n| --- | --- | --- |")
+    print("\n".join(cpu))
+    print("\n| beside | an answer takes, ms: median | 99th percentile |\n| --- | --- | --- |")
+    print("\n".join(requests))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(parse_arguments(__doc__).parse_args()))
+    if child_arguments() is not None:
+        asyncio.run(answer_parent(ask_often))
+    else:
+        parser = parse_arguments(__doc__)
+        parser.add_argument("--uvloop", action="store_true", help="measure on uvloop")
+        wanted = parser.parse_args()
+        factory = uvloop.new_event_loop if wanted.uvloop else asyncio.new_event_loop
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main(wanted, "uvloop" if wanted.uvloop else "asyncio"))

@@ -136,7 +136,7 @@ class Alarm:
         """
         if not self.is_set:
             return
-        if _now.put_back_trace is not None:
+        if _now.put_back_trace is not None:  # pragma: no cover (nothing is traced then)
             _now.put_back_trace()
             _now.put_back_trace = None
         if self._function:  # is set aside
@@ -160,18 +160,18 @@ def _take_over() -> bool:
     if threading.get_ident() != threading.main_thread().ident:
         return False
     handler = get_handler(SIGALRM)
+    if handler is _on_alarm and _now.previous is None:
+        _now.previous = SIG_DFL  # somebody has put back what was found in a step
     if signal.getitimer(ITIMER_REAL)[0]:  # of somebody who wants what the signal did before
-        if handler is _on_alarm and _now.previous is not None:
+        if handler is _on_alarm:
             _put_back_handler(_now.previous)
         return False
-    if not (isinstance(handler, int) or handler is _on_alarm):
-        return False
-    if handler is not _on_alarm and not _now.is_ignored:
-        _now.previous = handler
-    elif _now.previous is None:  # somebody has put back what was found in a step
-        _now.previous = SIG_DFL
-    _now.is_ignored = False
     if handler is not _on_alarm:
+        if not isinstance(handler, int):
+            return False
+        if not _now.is_ignored:  # pragma: no branch (the test of that traces itself)
+            _now.previous = handler
+        _now.is_ignored = False
         set_handler(SIGALRM, _on_alarm)
     return True
 
@@ -220,11 +220,11 @@ def _on_alarm(_number: int, frame: FrameType | None) -> object:
     """Set the function aside, if it may be where it stands."""
     if _now.is_asked and frame is not None:
         _refuse_to_wait(frame)
-        return None
+        return None  # pragma: no cover (the handler's lines are not always traced)
     function = _now.function
     if function is None:
-        if not _now.is_stopping:
-            _meant_for_another()
+        if not _now.is_stopping:  # pragma: no branch
+            _meant_for_another()  # pragma: no cover (in processes of their own)
         return None
     if _now.is_looking or frame is None or getcurrent() is not function:
         return None

@@ -152,7 +152,7 @@ def _find_withs(instructions: Instructions, entries: Any) -> list[Block]:
 def _managed(before: Instructions) -> Named:
     """Return what the last `with` among some instructions manages."""
     while before and before[-1].opcode != ENTER:
-        before.pop()
+        before.pop()  # pragma: no cover (before 3.14 there is nothing between)
     while before and before[-1].opname in ENTERING:
         before.pop()
     return _named(before)

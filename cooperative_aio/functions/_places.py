@@ -115,7 +115,7 @@ def raise_at_next_instruction(frame: FrameType, error: BaseException) -> Callabl
     frame.f_trace, frame.f_trace_opcodes = trace, True
     sys.settrace(None)  # else 3.12 does not look at code that was set aside meanwhile
     sys.settrace(_trace_nothing)
-    return functools.partial(sys.settrace, outer)
+    return functools.partial(sys.settrace, outer)  # pragma: no cover (nothing is traced)
 
 
 def _trace_nothing(_frame: FrameType, _event: str, _argument: object) -> None:

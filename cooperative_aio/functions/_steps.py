@@ -166,7 +166,7 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
             self._drop(function)
 
     def _drop(self, function: Function) -> NoReturn:
-        self._forget()
+        self._forget(function)
         dropped.append(function)
         raise RuntimeError(
             f"{self.__qualname__} ignored that it was stopped; it is dropped where it stands"
@@ -207,7 +207,7 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
         if function or function.dead:
             self._call = None
         else:  # the handler of a signal has raised before the function had begun
-            self._forget()
+            self._forget(function)  # pragma: no cover (the test of that traces itself)
 
     def _prepare(self, hub: Any) -> Function:
         """Return the function, ready to go on as a step of `hub`."""
@@ -246,7 +246,8 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
         finally:
             try:
                 alarm.put_back()
-            except BaseException:  # of the handler of another signal
+            # Of the handler of another signal:
+            except BaseException:  # pragma: no cover (the test of that traces itself)
                 alarm.put_back()
                 raise
 
@@ -271,17 +272,15 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
         if function.gr_context is self._context:  # else it runs something in another
             function.gr_context = self._context = context
 
-    def _forget(self) -> None:
-        function = self._function
-        if function is not None:
-            if self._preempt:
-                forget(function)
-            _collections.unwatch(function)
+    def _forget(self, function: Function) -> None:
+        if self._preempt:
+            forget(function)
+        _collections.unwatch(function)
         self._function = self._context = None
 
     def _end(self, function: Function, result: Any) -> NoReturn:
         """Raise what the function has raised, or StopIteration with its result."""
-        self._forget()
+        self._forget(function)
         error, function.raised = function.raised, None
         try:
             if error is None:

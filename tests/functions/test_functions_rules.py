@@ -296,6 +296,15 @@ def with_attribute_of_nothing():
         interrupt()
 
 
+def with_attribute_of_a_deleted_name():
+    holder = types.SimpleNamespace(
+        inner=types.SimpleNamespace(context=contextlib.nullcontext())
+    )
+    with holder.inner.context:
+        del holder
+        interrupt()
+
+
 def in_except():
     try:
         raise KeyError
@@ -313,6 +322,7 @@ def in_except():
         (with_null_context, 2),
         (with_deleted_name, 2),
         (with_attribute_of_nothing, 2),
+        (with_attribute_of_a_deleted_name, 2),
         (in_except, 3),
     ],
 )
@@ -589,6 +599,15 @@ def guard():
         yield
     finally:
         interrupt()
+
+
+def test_somebody_may_clear_the_callbacks_of_the_collector(monkeypatch):
+    iterator = steps_of(interrupt)
+    next(iterator)
+    monkeypatch.setattr(gc, "callbacks", [])
+    assert parts_of(iterator) == (None, 1)
+    monkeypatch.undo()
+    gc.callbacks[:] = [one for one in gc.callbacks if "functions" not in one.__module__]
 
 
 @pytest.mark.parametrize("make", [Guard, guard])

@@ -294,11 +294,18 @@ def test_functions_that_are_dropped_are_not_set_aside_any_more(monkeypatch):
             with contextlib.suppress(GeneratorExit):
                 interrupt()
 
-    iterator = steps_of(work)
-    next(iterator)
-    assert [function.name for function in aside.aside] == [iterator.__qualname__]
+    iterators = [steps_of(work), steps_of(interrupt)]
+    for iterator in iterators:
+        next(iterator)
+    names = [function.name for function in aside.aside]
+    assert names == [iterator.__qualname__ for iterator in iterators]
     with pytest.raises(RuntimeError, match="ignored that it was stopped"):
-        iterator.close()
+        iterators[0].close()
+    assert [function.name for function in aside.aside] == ["interrupt"]
+    assert parts_of(iterators[1]) == (None, 1)
+    next(steps := steps_of(work))
+    with pytest.raises(RuntimeError, match="ignored that it was stopped"):
+        steps.close()
     assert not aside.aside
 
 
