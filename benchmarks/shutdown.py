@@ -243,11 +243,11 @@ async def end(server: str, *, with_modules: bool, verbose: bool = False) -> Endi
         await asyncio.sleep(0.5)
         writer.transport.abort()
         await log.shows("job")
-        websocket = await open_socket(session, port) if with_modules else None
-        if websocket is not None:
-            await websocket.close()
+        left_socket = await open_socket(session, port) if with_modules else None
+        if left_socket is not None:
+            await left_socket.close()
             await log.shows("socket")
-            await open_socket(session, port)
+        websocket = await open_socket(session, port) if left_socket else None
         left = log.counts()
         _, job = await ask(port, "/job")
         reader, stream = await ask(port, "/stream")
