@@ -8,6 +8,7 @@ they have such a setting, and 10 until they are killed; the modules are told to 
 
     python benchmarks/shutdown.py
     python benchmarks/shutdown.py --servers uvicorn aiohttp
+    python benchmarks/shutdown.py --stalled --only-with    while a client takes nothing
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -175,8 +177,20 @@ async def read_on(reader: asyncio.StreamReader) -> None:
             await asyncio.sleep(0.01)
 
 
-async def end(server: str, *, with_modules: bool, verbose: bool = False) -> Ending:
-    """Start a server, let a client leave, end it; tell what has become of the generators."""
+@dataclass
+class Running:
+    """A server that answers."""
+
+    log: Log
+    process: asyncio.subprocess.Process
+    port: int
+
+
+@contextlib.asynccontextmanager
+async def running(
+    server: str, *, with_modules: bool, verbose: bool = False
+) -> AsyncIterator[Running]:
+    """Run a server as long as the context lasts."""
     _, app, command = SERVERS[server]
     app = app if with_modules else f"{app}_plain"
     port = free_port()
@@ -198,32 +212,42 @@ async def end(server: str, *, with_modules: bool, verbose: bool = False) -> Endi
             start_new_session=True,
         )
         try:
-            return await _end(server, log, process, port, with_modules=with_modules)
+            await until_it_answers(port)
+            yield Running(log, process, port)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
 
-async def _end(
-    server: str,
-    log: Log,
-    process: asyncio.subprocess.Process,
-    port: int,
-    *,
-    with_modules: bool,
-) -> Ending:
-    await until_it_answers(port)
-    async with aiohttp.ClientSession() as session:
+async def end_stalled(server: str, *, with_modules: bool, verbose: bool = False) -> str:
+    """End a server while a client takes nothing; tell what has become of its stream."""
+    async with running(server, with_modules=with_modules, verbose=verbose) as it:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", it.port))
+            client.send(b"GET /stream HTTP/1.1\r\nHost: test\r\n\r\n")
+            await asyncio.sleep(1.5)  # until the buffers are full
+            seconds = await terminate(it.process)
+        return f"{_word(it.log.counts()['stream'])}, {_time(seconds)}"
+
+
+async def end(server: str, *, with_modules: bool, verbose: bool = False) -> Ending:
+    """Start a server, let a client leave, end it; tell what has become of the generators."""
+    async with (
+        running(server, with_modules=with_modules, verbose=verbose) as it,
+        aiohttp.ClientSession() as session,
+    ):
+        log, process, port = it.log, it.process, it.port
         _, writer = await ask(port, "/job")
         await asyncio.sleep(0.5)
         writer.transport.abort()
         await log.shows("job")
-        websocket = await open_socket(session, port) if with_modules else None
-        if websocket is not None:
-            await websocket.close()
+        left_socket = await open_socket(session, port) if with_modules else None
+        if left_socket is not None:
+            await left_socket.close()
             await log.shows("socket")
-            await open_socket(session, port)
+        websocket = await open_socket(session, port) if left_socket else None
         left = log.counts()
         _, job = await ask(port, "/job")
         reader, stream = await ask(port, "/stream")
@@ -273,14 +297,18 @@ def table(endings: list[Ending]) -> str:
 
 
 def _cell(ending: Ending) -> str:
-    words = [
-        "yes" if done else "no"
-        for done in (ending.job_of_a_client_that_left, ending.job, ending.stream)
-    ]
-    took = "killed" if ending.seconds is None else f"{ending.seconds:.1f} s"
+    words = map(_word, (ending.job_of_a_client_that_left, ending.job, ending.stream))
     goes_on = False in (ending.socket, ending.open_socket)
     trouble = ", a WebSocket's job goes on" if goes_on else ""
-    return f"{' / '.join(words)}, {took}{trouble}"
+    return f"{' / '.join(words)}, {_time(ending.seconds)}{trouble}"
+
+
+def _word(done: object) -> str:
+    return "yes" if done else "no"
+
+
+def _time(seconds: float | None) -> str:
+    return "killed" if seconds is None else f"{seconds:.1f} s"
 
 
 def serve(port: int) -> None:
@@ -301,6 +329,10 @@ async def main(options: argparse.Namespace) -> None:
             if (with_modules and server in ALONE) or (options.only_with and not with_modules):
                 continue
             try:
+                if options.stalled:
+                    told = await end_stalled(server, with_modules=with_modules)
+                    print(f"{server}, {'with' if with_modules else 'without'}: {told}")
+                    continue
                 ending = await end(server, with_modules=with_modules, verbose=options.verbose)
             except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
                 print(f"{server}: {error!r}")
@@ -325,6 +357,9 @@ if __name__ == "__main__":
     parser.add_argument("--servers", nargs="+", choices=list(SERVERS))
     parser.add_argument("--only-with", action="store_true", help="only with the modules")
     parser.add_argument("--verbose", action="store_true", help="show what servers say")
+    parser.add_argument(
+        "--stalled", action="store_true", help="have a client that takes nothing, instead"
+    )
     parser.add_argument("--quick", action="store_true", help="only some servers")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what happened there")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)

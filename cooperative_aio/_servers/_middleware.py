@@ -34,7 +34,8 @@ class CooperativeMiddleware:
       application itself has an answer.
     * The end, on any server: requests, streams and tasks may go on for `grace` seconds after
       SIGTERM, and not at all after Ctrl-C; then requests are cancelled, tasks are stopped,
-      their generators are closed, and the server ends.
+      their generators are closed, and the server ends. (uvicorn takes
+      `--timeout-graceful-shutdown` to end while a client takes nothing.)
 
     Args:
         app: An ASGI application.

@@ -105,11 +105,6 @@ def test_a_waiting_that_ends_after_the_application_tells_nothing(hypercorn):
     outlive_the_application(hypercorn)
 
 
-@pytest.mark.skipif("hypercorn" in sys.modules, reason="another test has imported it")
-def test_hypercorn_is_not_imported_for_that():
-    assert "hypercorn" not in sys.modules
-
-
 # What is stopped at the end
 
 
