@@ -12,8 +12,12 @@ __all__ = ["TaskOptions"]
 class TaskOptions(TypedDict, total=False):
     """The options of a task; each may be left out.
 
-        async def beside_the_others(rows, **options: Unpack[TaskOptions]):
-            return await accumulate(rows, **options)
+        from typing import Unpack
+
+        async def total(rows, **options: Unpack[TaskOptions]) -> int:
+            return sum(await accumulate(rows, **options))
+
+        print(await total(range(1000), name="total", weight=2))
 
     They are those of `cooperate`, `accumulate`, `batch_accumulate`, `batches` and
     `to_slices`.

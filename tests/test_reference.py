@@ -111,6 +111,7 @@ def found(name):
 
 def members(thing, options):
     """Return the members of a class that its directive shows."""
+    chosen = re.findall(r"\w+", options.get("members", ""))
     special = re.findall(r"\w+", options.get("special-members", ""))
     excluded = re.findall(r"\w+", options.get("exclude-members", ""))
     until = options.get("inherited-members")
@@ -123,7 +124,8 @@ def members(thing, options):
             bases.append(base)
     for base in reversed(bases):
         for name, member in vars(base).items():
-            if name in special or not (name.startswith("_") or name in excluded):
+            is_public = not name.startswith("_") and name in (chosen or [name])
+            if name in special or (is_public and name not in excluded):
                 yield name, member
 
 
