@@ -243,7 +243,7 @@ async def json_array_response(
             `setup`, and else the running loop's.
         patience: Seconds after which a client that takes nothing is given up; None to
             wait for ever.
-        **options: `name`, `weight`, `context` and `group`, as for `Cooperator.cooperate`.
+        **options: Those of the task, such as `name` and `weight`: see `TaskOptions`.
 
     Returns:
         The response, which has been sent.
@@ -294,7 +294,7 @@ async def batches_response(
             was a `setup`, and else the running loop's.
         patience: Seconds after which a client that takes nothing is given up; None to
             wait for ever.
-        **options: `name`, `weight`, `context` and `group`, as for `Cooperator.cooperate`.
+        **options: Those of the task, such as `name` and `weight`: see `TaskOptions`.
 
     Returns:
         The response, which has been sent.

@@ -160,7 +160,7 @@ class JSONArrayResponse(_BodyResponse):
             `CooperativeMiddleware`, and else the running loop's.
         patience: Seconds after which a client that takes nothing is given up; None to
             wait for ever.
-        **options: `name`, `weight`, `context` and `group`, as for `Cooperator.cooperate`.
+        **options: Those of the task, such as `name` and `weight`: see `TaskOptions`.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -211,7 +211,7 @@ class BatchesResponse(_BodyResponse):
             is a `CooperativeMiddleware`, and else the running loop's.
         patience: Seconds after which a client that takes nothing is given up; None to
             wait for ever.
-        **options: `name`, `weight`, `context` and `group`, as for `Cooperator.cooperate`.
+        **options: Those of the task, such as `name` and `weight`: see `TaskOptions`.
 
     Raises:
         TypeError: An argument is of the wrong kind.
