@@ -211,6 +211,7 @@ def test_nothing_is_listed_twice():
 @each_shown
 def test_everything_shown_is_described(item):
     assert item.text.partition("\n")[0].endswith((".", ":"))
+    assert not re.search(r": As for `", item.text), "say it here, too"
 
 
 @each_shown
