@@ -74,6 +74,14 @@ def setup(
 ) -> None:
     """Give an application a Cooperator of its own, and end work that is not wanted.
 
+        async def primes(request):
+            cooperator = request.config_dict[COOPERATOR]
+            return web.json_response(list(await accumulate(prime_numbers(), cooperator)))
+
+        app = web.Application()
+        app.router.add_get("/primes", primes)
+        setup(app)
+
     Call it before the application runs. It does this:
 
     * A client that goes away: the code that answers its request is cancelled, with and

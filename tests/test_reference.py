@@ -1,6 +1,8 @@
 """The reference: it lists every public name, and each says units, errors and cancellation.
 
-What it lists is read from the pages as they are written, so that no Sphinx is needed here.
+What it lists is read from the pages as they are written, so that no Sphinx is needed here. ruff
+checks arguments, and the errors that a function raises itself (`nox -s lint`). No library knows
+about units, cancellation, errors of the checks that a function calls, or missing names.
 """
 
 import ast
