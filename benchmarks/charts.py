@@ -70,7 +70,13 @@ def busy(server: str) -> dict[str, tuple[str, ...]]:
 CHARTS = {
     "latency": Chart(
         "How long a request waits beside four endless CPU jobs",
-        [Panel("p50 / p99, ms", each_way("LOOP, MODE, p50", "LOOP, MODE, p99"), is_log=True)],
+        [
+            Panel(
+                "p50 (dots) / p99 (squares), ms",
+                each_way("LOOP, MODE, p50", "LOOP, MODE, p99"),
+                is_log=True,
+            )
+        ],
         ("aiohttp",),
     ),
     "saturation": Chart(
@@ -196,7 +202,10 @@ CHARTS = {
     ),
     "servers": Chart(
         "200 requests a second: idle, and beside four endless jobs",
-        [Panel(f"{name}: idle / busy, ms", busy(name)) for name in ("aiohttp", "FastAPI")],
+        [
+            Panel(f"{name}: idle (dots) / busy (squares), ms", busy(name))
+            for name in ("aiohttp", "FastAPI")
+        ],
         ("aiohttp", "fastapi", "uvicorn"),
     ),
     "offload": Chart(

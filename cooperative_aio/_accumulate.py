@@ -92,7 +92,7 @@ async def accumulate(
         iterable: A generator, or any other iterable; or a source of `offload`, which is
             asked for 1,000 values at a time and closed in the end.
         cooperator: The Cooperator that steps it; the running loop's own by default.
-        **options: `name`, `weight`, `context` and `group`: see `TaskOptions`.
+        **options: Those of the task, such as `name` and `weight`: see `TaskOptions`.
         max_items: How many values to collect at most; None for no limit.
         max_bytes: How many bytes they may have together, each measured by
             `sys.getsizeof`, without the objects that it refers to. None for no limit.
@@ -149,7 +149,7 @@ async def batch_accumulate(
         iterable: A generator, or any other iterable; or a source of `offload`, which is
             asked for `max_batch_size` values at a time and closed in the end.
         cooperator: The Cooperator that steps it; the running loop's own by default.
-        **options: `name`, `weight`, `context` and `group`: see `TaskOptions`.
+        **options: Those of the task, such as `name` and `weight`: see `TaskOptions`.
         max_items: How many values to collect at most; None for no limit.
         max_bytes: How many bytes they may have together, each measured by
             `sys.getsizeof`, without the objects that it refers to. None for no limit.

@@ -242,7 +242,7 @@ def batches(
         max_seconds: If the consumer has waited and this many seconds have passed since the
             last batch, hand over the values that there are, if there are any. None to wait
             for a full batch.
-        **options: `name`, `weight`, `context` and `group`: see `TaskOptions`.
+        **options: Those of the task, such as `name` and `weight`: see `TaskOptions`.
 
     Returns:
         An asynchronous iterator, which starts when it is first asked for a batch.

@@ -146,7 +146,7 @@ class Cooperator:
         Args:
             iterator: A generator, or any other iterator. An awaitable that it yields
                 is waited on; any other value only marks the end of a step.
-            **options: `name`, `weight`, `context` and `group`: see `TaskOptions`.
+            **options: Those of the task, such as `name` and `weight`: see `TaskOptions`.
 
         Returns:
             The task, a future. On a stopped Cooperator it has ended already, with

@@ -59,7 +59,7 @@ def json_array(
 ) -> AsyncGenerator[bytes]:
     """Make a JSON array in pieces, so that nothing else waits for it.
 
-    HTTP clients take it for the body of a request:
+    HTTP clients take it as the body of a request:
 
         await client.post(url, content=json_array(rows), headers=...)  # httpx
         await session.post(url, data=json_array(rows), headers=...)  # aiohttp
@@ -76,8 +76,8 @@ def json_array(
             pydantic's `TypeAdapter(list[Row])` do. By default it is the standard library's,
             without spaces.
         seconds: How many seconds making a piece should take; a row is never cut.
-        cooperator: What makes the pieces; by default the running loop's own.
-        **options: `name`, `weight`, `context` and `group`, as for `Cooperator.cooperate`.
+        cooperator: The Cooperator that makes the pieces; by default the running loop's own.
+        **options: Those of the task, such as `name` and `weight`: see `TaskOptions`.
 
     Returns:
         An asynchronous generator of bytes. Nothing starts before the first is asked for.

@@ -14,10 +14,10 @@ class TaskOptions(TypedDict, total=False):
 
         from typing import Unpack
 
-        async def collect(rows, **options: Unpack[TaskOptions]):
-            return await accumulate(rows, **options)
+        async def total(rows, **options: Unpack[TaskOptions]) -> int:
+            return sum(await accumulate(rows, **options))
 
-        print(await collect(range(3), name="numbers", weight=2.0))
+        print(await total(range(1000), name="total", weight=2))
 
     They are those of `cooperate`, `accumulate`, `batch_accumulate`, `batches` and
     `to_slices`.

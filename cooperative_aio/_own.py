@@ -116,7 +116,7 @@ def cooperate(iterator: Iterator[Any], **options: Unpack[TaskOptions]) -> Cooper
     Args:
         iterator: A generator, or any other iterator. An awaitable that it yields
             is waited on; any other value only marks the end of a step.
-        **options: `name`, `weight`, `context` and `group`: see `TaskOptions`.
+        **options: Those of the task, such as `name` and `weight`: see `TaskOptions`.
 
     Returns:
         The task, a future. Awaiting it gives what the generator returns.

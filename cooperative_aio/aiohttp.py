@@ -74,6 +74,14 @@ def setup(
 ) -> None:
     """Give an application a Cooperator of its own, and end work that is not wanted.
 
+        async def primes(request):
+            cooperator = request.config_dict[COOPERATOR]
+            return web.json_response(list(await accumulate(prime_numbers(), cooperator)))
+
+        app = web.Application()
+        app.router.add_get("/primes", primes)
+        setup(app)
+
     Call it before the application runs. It does this:
 
     * A client that goes away: the code that answers its request is cancelled, with and
@@ -243,7 +251,7 @@ async def json_array_response(
             `setup`, and else the running loop's.
         patience: Seconds after which a client that takes nothing is given up; None to
             wait for ever.
-        **options: `name`, `weight`, `context` and `group`, as for `Cooperator.cooperate`.
+        **options: Those of the task, such as `name` and `weight`: see `TaskOptions`.
 
     Returns:
         The response, which has been sent.
@@ -294,7 +302,7 @@ async def batches_response(
             was a `setup`, and else the running loop's.
         patience: Seconds after which a client that takes nothing is given up; None to
             wait for ever.
-        **options: `name`, `weight`, `context` and `group`, as for `Cooperator.cooperate`.
+        **options: Those of the task, such as `name` and `weight`: see `TaskOptions`.
 
     Returns:
         The response, which has been sent.

@@ -141,6 +141,10 @@ class _BodyResponse(Response):
 class JSONArrayResponse(_BodyResponse):
     """A JSON array that is made in pieces, so that other requests do not wait for it.
 
+        @app.get("/orders")
+        async def orders():
+            return JSONArrayResponse(all_orders())
+
     Args:
         rows: What is in the array: any iterable, such as a list; a generator, whose
             values but None are taken, and whose awaitables are waited on; an asynchronous
@@ -160,7 +164,7 @@ class JSONArrayResponse(_BodyResponse):
             `CooperativeMiddleware`, and else the running loop's.
         patience: Seconds after which a client that takes nothing is given up; None to
             wait for ever.
-        **options: `name`, `weight`, `context` and `group`, as for `Cooperator.cooperate`.
+        **options: Those of the task, such as `name` and `weight`: see `TaskOptions`.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -198,6 +202,10 @@ class JSONArrayResponse(_BodyResponse):
 class BatchesResponse(_BodyResponse):
     """Text that is sent as it is made: an export, lines of JSON, server-sent events.
 
+        @app.get("/orders.csv")
+        async def export():
+            return BatchesResponse(lines_of_csv(), media_type="text/csv")
+
     Args:
         lines: An iterable of str or bytes, such as a generator; an asynchronous one; or a
             source that a place has opened. What there is of it is put together and sent.
@@ -211,7 +219,7 @@ class BatchesResponse(_BodyResponse):
             is a `CooperativeMiddleware`, and else the running loop's.
         patience: Seconds after which a client that takes nothing is given up; None to
             wait for ever.
-        **options: `name`, `weight`, `context` and `group`, as for `Cooperator.cooperate`.
+        **options: Those of the task, such as `name` and `weight`: see `TaskOptions`.
 
     Raises:
         TypeError: An argument is of the wrong kind.

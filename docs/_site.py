@@ -1,8 +1,8 @@
 # ruff: noqa: INP001 (Sphinx imports it for conf.py; it is of no package)
 """What no extension of Sphinx does for this site.
 
-* `Cancellation:` in a docstring is a field, as `Raises:` is, and code that follows a
-  paragraph is highlighted.
+* `Cancellation:` in a docstring is a field, as `Raises:` is, code that follows a paragraph is
+  highlighted, and a class that users do not call has no arguments.
 * The search shows the first sentence of each docstring.
 * Names in the pages are links to the reference, as those in docstrings are.
 """
@@ -36,6 +36,14 @@ NAME = re.compile(r"(?:await )?([A-Za-z_][\w.]*)(?:\(\))?")
 
 # Docstrings
 
+ARGUMENTS = re.compile(r"^Args:\n(?: .*\n|\n)*", re.MULTILINE)
+MADE_ELSEWHERE = {  # the classes that users do not call, as the `()` in the reference says
+    name
+    for page in Path(__file__).with_name("reference").glob("*.md")
+    for name in re.findall(
+        r"^\.\. autoclass:: ([\w.]+)\(\)", page.read_text("utf-8"), re.MULTILINE
+    )
+}
 summaries: dict[str, str] = {}
 """The first sentence of each."""
 
@@ -51,6 +59,8 @@ def prepare_docstring(
 
     summaries[name] = " ".join(lines[:1]).replace("`", "")
     text = CANCELLATION.sub(as_field, "\n".join([*lines, ""]))
+    if name in MADE_ELSEWHERE:
+        text = ARGUMENTS.sub("", text)
     lines[:] = CODE.sub(r"\1.. code-block:: python\n\n", text).split("\n")
 
 

@@ -4,6 +4,7 @@ import ast
 import asyncio
 import inspect
 import re
+import secrets
 import sys
 import textwrap
 import types
@@ -11,21 +12,23 @@ from importlib import import_module
 
 import pytest
 
-from cooperative_aio.functions import PreemptionUnavailable
-
 MODULES = [
     "cooperative_aio",
     *(
         f"cooperative_aio.{name}"
         for name in ("functions", "monitor", "offload", "opentelemetry", "prometheus")
     ),
-    *(f"cooperative_aio.{name}" for name in ("tasklet", "testing")),
+    *(f"cooperative_aio.{name}" for name in ("aiohttp", "starlette", "tasklet", "testing")),
 ]
 NOT_RUN = {  # but compiled
-    "cooperative_aio.json_array": "the client is the reader's own",
+    "cooperative_aio.aiohttp.setup": "needs a server, as those below do",
+    "cooperative_aio.json_array": "needs a client",
     "cooperative_aio.offload.map": "its generators and its totals are the reader's own",
     "cooperative_aio.offload.processes": "each worker would import this module",
     "cooperative_aio.react": "ends the program",
+    "cooperative_aio.starlette.BatchesResponse": "needs an application",
+    "cooperative_aio.starlette.CooperativeMiddleware": "needs an application",
+    "cooperative_aio.starlette.JSONArrayResponse": "needs an application",
 }
 EXAMPLE = re.compile(r"(?<=[.:]\n\n)(?: {4}.*\n|\n)+")
 SECTION = re.compile(r"^\w+:(?:\n| )", re.MULTILINE)
@@ -60,7 +63,7 @@ EXAMPLES = list(examples())
 )
 async def test_the_example_of_a_docstring_runs_as_it_is_printed(place, code):
     code = compile(code, place, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    names = {"asyncio": asyncio, "sys": sys, "__file__": __file__}
+    names = {"asyncio": asyncio, "secrets": secrets, "sys": sys, "__file__": __file__}
     for module in ("cooperative_aio", place.rpartition(".")[0]):
         if module in MODULES:
             names |= {
@@ -73,8 +76,10 @@ async def test_the_example_of_a_docstring_runs_as_it_is_printed(place, code):
         running = types.FunctionType(code, names)()
         if running is not None:
             await running
-    except PreemptionUnavailable:
-        pytest.skip("functions cannot be preempted here")
+    except RuntimeError as error:
+        if type(error).__name__ != "PreemptionUnavailable":
+            raise
+        pytest.skip(str(error))
     for name, value in names.items():  # where a test is shown, it is run
         if name.startswith("test_"):
             await asyncio.to_thread(value)
@@ -89,7 +94,8 @@ def test_what_one_uses_first_has_an_example():
         *("Clock", "Cooperator", "CooperativeTask", "LoopingCall", "TimeSlice", "accumulate"),
         *("batch_accumulate", "batches", "checkpoint", "coiterate", "cooperate"),
         *("current_task", "defer_later", "pieces", "quiet_collector", "react"),
-        *("functions.in_slices", "functions.to_slices", "monitor.watchdog"),
+        *("aiohttp.setup", "functions.in_slices", "functions.to_slices", "monitor.serve"),
+        *("monitor.watchdog", "starlette.CooperativeMiddleware", "starlette.JSONArrayResponse"),
         *("offload.map", "offload.processes", "offload.threads", "prometheus.Collector"),
         *("tasklet.Tasklet", "tasklet.task", "testing.ManualScheduler", "testing.virtual_time"),
     }

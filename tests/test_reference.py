@@ -1,6 +1,8 @@
 """The reference: it lists every public name, and each says units, errors and cancellation.
 
-What it lists is read from the pages as they are written, so that no Sphinx is needed here.
+What it lists is read from the pages as they are written, so that no Sphinx is needed here. ruff
+checks arguments, and the errors that a function raises itself (`nox -s lint`). No library knows
+about units, cancellation, errors of the checks that a function calls, or missing names.
 """
 
 import ast
@@ -111,6 +113,7 @@ def found(name):
 
 def members(thing, options):
     """Return the members of a class that its directive shows."""
+    chosen = re.findall(r"\w+", options.get("members", ""))
     special = re.findall(r"\w+", options.get("special-members", ""))
     excluded = re.findall(r"\w+", options.get("exclude-members", ""))
     until = options.get("inherited-members")
@@ -123,7 +126,8 @@ def members(thing, options):
             bases.append(base)
     for base in reversed(bases):
         for name, member in vars(base).items():
-            if name in special or not (name.startswith("_") or name in excluded):
+            is_public = not name.startswith("_") and name in (chosen or [name])
+            if name in special or (is_public and name not in excluded):
                 yield name, member
 
 
@@ -209,6 +213,7 @@ def test_nothing_is_listed_twice():
 @each_shown
 def test_everything_shown_is_described(item):
     assert item.text.partition("\n")[0].endswith((".", ":"))
+    assert not re.search(r": As for `", item.text), "say it here, too"
 
 
 @each_shown

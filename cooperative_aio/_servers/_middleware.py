@@ -21,11 +21,17 @@ TRY_AGAIN_LATER: Final = 1013  # of a WebSocket
 
 
 class CooperativeMiddleware:
-    """Own what an application computes with, and end its work when nobody wants it.
+    """Middleware that owns an application's Cooperator, and ends work that is not wanted.
 
-    In Starlette and FastAPI use `app.add_middleware(CooperativeMiddleware)`, as the last of
-    them, so that it is outside of the others; for any other ASGI application
-    `app = CooperativeMiddleware(app)`. It does this:
+        app = FastAPI()
+        app.add_middleware(CooperativeMiddleware)  # the last, so that it is outside of others
+
+        @app.get("/primes")
+        async def primes(request: Request):
+            cooperator = request.state.cooperator
+            return list(await batch_accumulate(1000, prime_numbers(), cooperator))
+
+    For any other ASGI application: `app = CooperativeMiddleware(app)`. It does this:
 
     * A client that goes away: the code that answers its request is cancelled.
     * `request.state.cooperator` is a Cooperator, and `request.state.place` a place to offload

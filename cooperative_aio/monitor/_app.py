@@ -57,6 +57,10 @@ ALWAYS: Final = {
 class Monitor:
     """An ASGI application with a page that shows the tasks of a loop, and its lag.
 
+        monitor = Monitor(hosts=["app.example.com"], read_token=secrets.token_urlsafe())
+        async with monitor:  # in the lifespan of an application, which mounts it
+            await asyncio.sleep(0)
+
     Enter it on the loop that it is to show, and serve or mount it there. The page tells
     much about your program, so it answers only requests for `hosts`. That keeps out pages
     of other sites whose names resolve to this machine. It is no lock: a program can send

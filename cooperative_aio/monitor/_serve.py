@@ -25,6 +25,9 @@ async def serve(
 ) -> AsyncIterator[str]:
     """Serve a monitor on a port of this machine while the block runs; needs uvicorn.
 
+        async with serve(Monitor()) as address:
+            print("see", address)
+
     It also enters and leaves the monitor. If the port is taken, for example by the same
     program in another worker process, a free one is taken in its place, and a warning says
     which.
