@@ -9,24 +9,21 @@ from collections.abc import (
     AsyncIterable,
     Callable,
     Generator,
-    Hashable,
     Iterable,
     Mapping,
 )
 from contextlib import asynccontextmanager
-from contextvars import Context
 from functools import partial
-from typing import Any, Final, TypedDict
-
-from typing_extensions import Unpack
+from typing import Any, Final, Unpack
 
 from cooperative_aio._accumulate import BatchSource
 from cooperative_aio._batches import batches
 from cooperative_aio._checks import check_callable, check_finite, quote
 from cooperative_aio._cooperator import Cooperator
+from cooperative_aio._options import TaskOptions
 from cooperative_aio._pieces import pieces
 
-__all__ = ["Dumps", "Rows", "TaskOptions", "check_array", "compact", "drawn", "json_array"]
+__all__ = ["Dumps", "Rows", "check_array", "compact", "drawn", "json_array"]
 
 Dumps = Callable[[Any], str | bytes]
 Rows = Iterable[Any] | AsyncIterable[Any] | BatchSource[Any]
@@ -38,15 +35,6 @@ AT_A_TIME: Final = 1000  # values that a source is asked for, at most
 compact: Final = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":")
 ).encode
-
-
-class TaskOptions(TypedDict, total=False):
-    """What all that makes a task takes: see `Cooperator.cooperate`."""
-
-    name: str | None
-    weight: float
-    context: Context | None
-    group: Hashable
 
 
 def json_array(

@@ -27,14 +27,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from typing_extensions import Unpack
 
 from cooperative_aio import Cooperator
-from cooperative_aio._json_array import Dumps, Rows, TaskOptions, compact
+from cooperative_aio._json_array import Dumps, Rows, compact
+from cooperative_aio._options import TaskOptions
 from cooperative_aio._servers._bodies import Body, Lines, array_body, text_body
 from cooperative_aio._servers._lifetime import Lifetime
 from cooperative_aio._servers._requests import Answering, ClientLostError, while_waiting

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Final, Unpack
 
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
@@ -34,10 +34,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
-from typing_extensions import Unpack
 
 from cooperative_aio import Cooperator
-from cooperative_aio._json_array import Dumps, Rows, TaskOptions, compact
+from cooperative_aio._json_array import Dumps, Rows, compact
+from cooperative_aio._options import TaskOptions
 from cooperative_aio._servers._bodies import Body, Lines, array_body, text_body
 from cooperative_aio._servers._middleware import CooperativeMiddleware
 from cooperative_aio._servers._requests import Answering, ClientLostError, while_waiting

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from functools import partial
-from typing import Any, Final, Protocol
-
-from typing_extensions import Unpack
+from typing import Any, Final, Protocol, Unpack
 
 from cooperative_aio import Cooperator, batches
 from cooperative_aio._checks import check_count, check_finite
-from cooperative_aio._json_array import Dumps, Rows, TaskOptions, check_array, drawn, json_array
+from cooperative_aio._json_array import Dumps, Rows, check_array, drawn, json_array
+from cooperative_aio._options import TaskOptions
 from cooperative_aio._servers._requests import sending
 from cooperative_aio.offload import BatchSource
 

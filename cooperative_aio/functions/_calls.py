@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import reprlib
-from collections.abc import Callable, Coroutine, Hashable
-from contextvars import Context
-from typing import Any, ParamSpec, TypeVar, TypeVarTuple
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple, Unpack
 
 from cooperative_aio._cooperator import Cooperator
+from cooperative_aio._options import TaskOptions
 from cooperative_aio._own import get_cooperator
 from cooperative_aio.functions._checks import check_function
 from cooperative_aio.functions._steps import steps_of
@@ -24,11 +24,8 @@ async def to_slices(
     function: Callable[[*Ts], R],
     *args: *Ts,
     cooperator: Cooperator | None = None,
-    name: str | None = None,
-    weight: float = 1.0,
-    context: Context | None = None,
-    group: Hashable = None,
     preempt: bool = True,
+    **options: Unpack[TaskOptions],
 ) -> R:
     """Call `function(*args)` on the loop, in time slices; return what it returns.
 
@@ -45,12 +42,9 @@ async def to_slices(
             arguments use `functools.partial`.
         *args: Its arguments.
         cooperator: The Cooperator that steps it; the running loop's own by default.
-        name: The task's name in logs, in `repr` and in the monitor.
-        weight: The task's part of the CPU time: 2 is twice that of 1.
-        context: The `contextvars` context that it runs in; a copy of the caller's by default.
-        group: Any hashable value. The tasks of one group share the CPU time of one task.
         preempt: Whether to set the function aside at any line when its slice is over; else
             only where it calls `give_way()` or `wait_on()`.
+        **options: `name`, `weight`, `context` and `group`: see `TaskOptions`.
 
     Raises:
         TypeError: `function` is not an ordinary function, or an argument is of the wrong kind.
@@ -70,7 +64,7 @@ async def to_slices(
         shown = reprlib.repr(cooperator)
         raise TypeError(f"cooperator must be a Cooperator or None, got {shown}")
     steps = steps_of(function, *args, preempt=preempt)
-    task = cooperator.cooperate(steps, name=name, weight=weight, context=context, group=group)
+    task = cooperator.cooperate(steps, **options)
     del function, args, steps
     try:
         return await task
