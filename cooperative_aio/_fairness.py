@@ -3,8 +3,8 @@
 `FairQueue.serve` gives turns in the order of `_seats`. There are two kinds:
 
 * Seats that take **one step at a turn** are gone round in a loop of few lines, which is
-  what a step costs. The ring stays as it is meanwhile; what else is to be done with a
-  turn (a value to look at, an error, a seat that has left) is done when the loop is left.
+  what a step costs. The ring stays as it is meanwhile, and the books are done when the
+  loop is left; what a step has brought, if it is no plain value, is dealt with at once.
 * Seats that take **several steps at a turn** have a `burst()`.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import compress, cycle, islice, repeat
+from math import inf
 from operator import length_hint
 from typing import Any, Final, Protocol, TypeVar
 
@@ -24,8 +25,13 @@ NOTEWORTHY: Final = 0.001
 """Seconds of a turn in which the operating system may have let others run."""
 MOST: Final = 1000
 """Turns after which one looks whether the clock stands still."""
-NOTHING: Final = object()
-"""What a step has brought that has raised: of a class that is nobody's `plain`."""
+
+
+class Nothing:
+    """The class of what a step has brought that has raised: nobody's `plain`."""
+
+
+NOTHING: Final = Nothing()
 
 S = TypeVar("S", bound=Seat)
 
@@ -102,7 +108,7 @@ class FairQueue(Queue[S]):
         ring, changes, clock = self.ring, server.changes, server.clock
         moves = changes.moves
         long = min(server.notable, NOTEWORTHY)
-        edge = self.mean() + GRAIN
+        edge = self.mean() + GRAIN if self.count > 1 else inf
         began = booked = now = later = self.now
         until = self._until() if self.ahead else self.deadline
         seat: Any = None

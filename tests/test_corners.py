@@ -339,3 +339,20 @@ async def test_a_predicate_ends_the_tick_of_a_group_after_one_step():
     cooperator.ticks.tick(2)
     assert log == ["a", "a"]
     cooperator.stop()
+
+
+@on_both_loops
+async def test_an_error_after_values_of_the_plainest_class_is_an_error():
+    def fails(error):
+        yield object()
+        yield object()
+        raise error
+
+    for error in (LookupError("lost"), asyncio.CancelledError("lost")):
+        with pytest.raises(type(error), match="lost"):
+            await Cooperator().cooperate(fails(error))
+        with pytest.raises(type(error), match="lost"):
+            await accumulate(fails(error), Cooperator())
+    task = Cooperator().cooperate(iter([object()] * 3))
+    await task
+    assert task.steps == 4
