@@ -17,6 +17,7 @@ The modules, each of which imports only from those above it:
 `_wire`    what passes between a place and what it runs
 `_pulling` the far side: step a generator as batches are ordered
 `_worker`  the main program of a worker
+`_figures` what a place tells of itself
 `_streams` the near side: a source, what it ordered, and what has come
 `_places`  what places have in common
 `_threads` `threads`
@@ -35,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cooperative_aio.offload._dask import Dask, dask
+    from cooperative_aio.offload._figures import PlaceFigures, WorkerFigures
     from cooperative_aio.offload._map import Results, map  # noqa: A004
     from cooperative_aio.offload._places import BatchSource, Place
     from cooperative_aio.offload._pools import (
@@ -57,6 +59,7 @@ __all__ = [
     "Dask",
     "Interpreters",
     "Place",
+    "PlaceFigures",
     "Processes",
     "RemoteError",
     "RemoteTraceback",
@@ -65,6 +68,7 @@ __all__ = [
     "SourceClosed",
     "Threads",
     "WorkerDied",
+    "WorkerFigures",
     "dask",
     "interpreters",
     "map",
@@ -77,6 +81,7 @@ _HOMES = {
     "Dask": "cooperative_aio.offload._dask",
     "Interpreters": "cooperative_aio.offload._pools",
     "Place": "cooperative_aio.offload._places",
+    "PlaceFigures": "cooperative_aio.offload._figures",
     "Processes": "cooperative_aio.offload._pools",
     "RemoteError": "cooperative_aio.offload._wire",
     "RemoteTraceback": "cooperative_aio.offload._wire",
@@ -85,6 +90,7 @@ _HOMES = {
     "SourceClosed": "cooperative_aio.offload._wire",
     "Threads": "cooperative_aio.offload._threads",
     "WorkerDied": "cooperative_aio.offload._wire",
+    "WorkerFigures": "cooperative_aio.offload._figures",
     "dask": "cooperative_aio.offload._dask",
     "interpreters": "cooperative_aio.offload._pools",
     "map": "cooperative_aio.offload._map",

@@ -91,13 +91,20 @@ class _ActorLink:
     """Link with a generator, in an actor on a worker of the cluster."""
 
     def __init__(
-        self, stream: Stream, future: Any, actor: Any, address: str, pickle: Any
+        self,
+        stream: Stream,
+        future: Any,
+        actor: Any,
+        address: str,
+        pickle: Any,
+        died: Callable[[], object],
     ) -> None:
         self.future: Any = future
         self.address: str = address
         self._stream = stream
         self._actor = actor
         self._pickle = pickle
+        self._died = died
         self._calls: set[asyncio.Task[None]] = set()
         self._next = 0  # number of the batch that is due
         self._early: dict[int, tuple[bytes, bytes | None]] = {}
@@ -116,6 +123,7 @@ class _ActorLink:
             " its Dask worker is left to itself",
             self._stream.name,
         )
+        self._died()
         self._stream.finish(None)
 
     def lose(self, why: Exception) -> None:
@@ -125,6 +133,8 @@ class _ActorLink:
             f" {self._stream.name} had come to its end ({why!r})"
         )
         error.__cause__ = why
+        if not self._stream.over.done():
+            self._died()
         self._stream.finish(error)
 
     def load(self, data: bytes) -> list[Any]:
@@ -225,7 +235,7 @@ class Dask(StreamingPlace):
             finally:
                 stream.queued = False
                 del self._starting[stream]
-            link = _ActorLink(stream, future, actor, address, self._pickle)
+            link = _ActorLink(stream, future, actor, address, self._pickle, self._note_death)
             self._links.add(link)
             stream.connect(link)
             await stream.settle()
