@@ -32,8 +32,8 @@ __all__ = ["QuietCollector", "quiet_collector"]
 
 THRESHOLDS: Final = (10_000, 3, 1000)
 """For a young collection each 10,000 new containers, and one of what three of these have left;
-full ones are made here. Measured by `benchmarks/collector.py` beside (20,000, 5) and (50,000, 20):
-the longest collection grows with the product, and rarer ones save no work."""
+full ones are made here. Measured by `benchmarks/collector.py` beside (20,000, 5) and
+(50,000, 20): the longest collection grows with the product, and rarer ones save no work."""
 
 OVERDUE: Final = (10_000, 0, 0)
 """For a full collection instead of the next young one."""

@@ -415,6 +415,7 @@ def test_bad_options_are_refused(options, error, message):
 def nothing_is_frozen():
     """Let a test find the collector as a program does: see `pytest_collection_finish`."""
     gc.unfreeze()
+    gc.collect()  # after which CPython 3.12 counts immortal objects as frozen
     yield
     gc.freeze()
 
@@ -448,6 +449,5 @@ async def test_cycles_are_freed_by_the_real_collector(monkeypatch):
     assert alive.most <= 4 * THRESHOLDS[0] or INCREMENTAL
     thresholds, frozen, callbacks = before
     assert (gc.get_threshold(), list(gc.callbacks)) == (thresholds, callbacks)
-    if sys.version_info[:2] != (3, 12):  # which counts immortal objects that it met as frozen
-        assert gc.get_freeze_count() == frozen
+    assert gc.get_freeze_count() in {frozen, 0}
     assert any(each is sys.modules for each in gc.get_objects())  # nothing is frozen
