@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from enum import IntFlag
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from cooperative_aio.tasklet._conditions import Watch
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from cooperative_aio.tasklet._tasklet import Tasklet
+from cooperative_aio.tasklet._conditions import Exclusive
+from cooperative_aio.tasklet._ending import Joinable
 
 
 class HasFileno(Protocol):
@@ -34,7 +31,7 @@ _NAMES = {"readable": IOCondition.READABLE, "writable": IOCondition.WRITABLE}
 _POLLOUT = 4  # of select, and of GLib, which Kiwi's callers have
 
 
-class WaitForIO(Watch):
+class WaitForIO(Exclusive):
     """The condition that a file descriptor is ready.
 
     `condition` is then what it is ready for; before that it is None. The condition happens
@@ -70,7 +67,7 @@ class WaitForIO(Watch):
         self._copy = -1
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def _start(self, tasklet: Tasklet[Any]) -> None:
+    def _start(self, tasklet: Joinable[Any]) -> None:
         loop = tasklet.get_loop()
         self._loop = loop
         self._copy = copy = _duplicate(_descriptor(self.filedes))

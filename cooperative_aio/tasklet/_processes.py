@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import struct
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cooperative_aio._host import check_host_has
-from cooperative_aio.tasklet._conditions import Watch
+from cooperative_aio.tasklet._conditions import Exclusive
+from cooperative_aio.tasklet._ending import Joinable
 
 if sys.platform == "linux":
     import fcntl
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from cooperative_aio.tasklet._tasklet import Tasklet
 
 POLL = 0.02
 """How often a child is looked at where there is no pidfd, in seconds."""
@@ -29,7 +26,7 @@ _PIDFD_INFO_EXIT = 1 << 3
 _PIDFD_GET_INFO = 3 << 30 | 64 << 16 | 0xFF << 8 | 11
 
 
-class WaitForProcess(Watch):
+class WaitForProcess(Exclusive):
     """The condition that a child process has ended.
 
     `status` is then its wait status, as `os.waitpid` gives it, and `returncode` the exit
@@ -71,7 +68,7 @@ class WaitForProcess(Watch):
         """The exit code, or minus the number of the signal that killed it."""
         return None if self.status is None else os.waitstatus_to_exitcode(self.status)
 
-    def _start(self, tasklet: Tasklet[Any]) -> None:
+    def _start(self, tasklet: Joinable[Any]) -> None:
         self._loop = loop = tasklet.get_loop()
         if self._ended:
             self._handle = loop.call_soon(self._fire)

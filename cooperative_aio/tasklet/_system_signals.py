@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from cooperative_aio._host import check_host_has
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
 
 # Handlers belong to the process, and to its main thread, so one table does.
 _receivers: dict[signal.Signals, SystemSignal] = {}
