@@ -24,8 +24,9 @@ class Place(Protocol):
     """Protocol of all places, such as those of `threads()` and `processes()`.
 
     A place of your own needs nothing else from this package: its `open` returns an object
-    with `next_batch`, `close` and, if it can, `abandon`; see `BatchSource`. The monitor and the metrics
-    show it by its `name` and what its `figures()` tells, a `PlaceFigures`; both are optional.
+    with `next_batch`, `close` and, if it can, `abandon`; see `BatchSource`. The monitor and
+    the metrics show it by its `name` and by what its `figures()` tells, a `PlaceFigures`;
+    both are optional.
     """
 
     def open(
