@@ -19,7 +19,7 @@ from types import CodeType, TracebackType
 from typing import Any, Final, Self, TypeVar
 from weakref import WeakSet
 
-from cooperative_aio._checks import check_finite
+from cooperative_aio._checks import check_finite, quote
 from cooperative_aio._cooperator import Cooperator
 from cooperative_aio._history import Histogram, History
 from cooperative_aio._legible import legible
@@ -201,7 +201,7 @@ class Watch:
     ) -> None:
         for cooperator in cooperators:
             if not isinstance(cooperator, Cooperator):
-                raise TypeError(f"cooperators must be Cooperators, got {cooperator!r}")
+                raise TypeError(f"cooperators must be Cooperators, got {quote(cooperator)}")
         self._given = cooperators
         self._places = tuple(places)
         self._has_warned = False  # of a place

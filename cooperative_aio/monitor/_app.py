@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cooperative_aio._checks import check_finite
+from cooperative_aio._checks import check_finite, quote
 from cooperative_aio._cooperator import Cooperator
 from cooperative_aio._errors import SchedulerError
 from cooperative_aio._legible import legible
@@ -105,9 +105,9 @@ class Monitor:
         _check_token("token", token)
         _check_token("read_token", read_token)
         if isinstance(hosts, str):
-            raise TypeError(f"hosts must be an iterable of names, got {hosts!r}")
+            raise TypeError(f"hosts must be an iterable of names, got {quote(hosts)}")
         if most < 1:
-            raise ValueError(f"most must be at least 1, got {most!r}")
+            raise ValueError(f"most must be at least 1, got {quote(most)}")
         if spike is not None:
             check_finite("spike", spike, positive=True)
         self._watch = Watch(cooperators, LoopLag(interval), places=places)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from importlib import import_module
 from typing import Any, Final, Self
 
+from cooperative_aio._checks import quote
 from cooperative_aio._host import check_host_has
 from cooperative_aio.offload._core import check_count
 from cooperative_aio.offload._places import StreamingPlace
@@ -191,7 +192,7 @@ class Dask(StreamingPlace):
         if isinstance(cluster, self._distributed.Client) and not cluster.asynchronous:
             raise TypeError(
                 f"cluster must be a Client(asynchronous=True), an address or a cluster,"
-                f" got {cluster!r}"
+                f" got {quote(cluster)}"
             )
 
     async def __aenter__(self) -> Self:

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+from cooperative_aio._checks import quote
 from cooperative_aio._host import check_host_has
 from cooperative_aio.offload._core import check_count
 from cooperative_aio.offload._figures import WorkerFigures
@@ -127,7 +128,7 @@ def processes(
     """
     check_host_has("processes", "run generators in processes", "cooperate() with them")
     workers = _count_workers(workers)
-    complaint = f"nice must be an integer from 0 to 19, got {nice!r}"
+    complaint = f"nice must be an integer from 0 to 19, got {quote(nice)}"
     if isinstance(nice, bool) or not isinstance(nice, int):
         raise TypeError(complaint)
     if not 0 <= nice <= 19:  # noqa: PLR2004

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, NoReturn, TypeVar
 
+from cooperative_aio._checks import quote
 from cooperative_aio._futures import FaithfulFuture, cancel_with
 
 
@@ -250,7 +251,7 @@ def as_tasklet(name: str, value: object) -> Joinable[Any]:
         TypeError: It is something else.
     """
     if not isinstance(value, Joinable):
-        raise TypeError(f"{name} must be a Tasklet, got {value!r}")
+        raise TypeError(f"{name} must be a Tasklet, got {quote(value)}")
     return value
 
 

@@ -8,6 +8,7 @@ import sys
 from enum import IntFlag
 from typing import Any, Protocol
 
+from cooperative_aio._checks import quote
 from cooperative_aio.tasklet._conditions import Exclusive
 from cooperative_aio.tasklet._ending import Joinable
 
@@ -79,7 +80,7 @@ class WaitForIO(Exclusive):
         except OSError as error:
             self._stop()
             raise ValueError(
-                f"filedes must be a descriptor that can be polled, got {self.filedes!r}"
+                f"filedes must be a descriptor that can be polled, got {quote(self.filedes)}"
             ) from error
         except BaseException:
             self._stop()
@@ -107,13 +108,15 @@ def _interest(condition: object) -> IOCondition:
     else:
         found = IOCondition(0)
     if not found:
-        raise ValueError(f"condition must be readable, writable or both, got {condition!r}")
+        raise ValueError(
+            f"condition must be readable, writable or both, got {quote(condition)}"
+        )
     return found
 
 
 def _descriptor(filedes: int | HasFileno) -> int:
     """Return the number of an open descriptor."""
-    closed = f"filedes must be an open file descriptor, got {filedes!r}"
+    closed = f"filedes must be an open file descriptor, got {quote(filedes)}"
     number: object = None
     if isinstance(filedes, bool):
         pass
@@ -126,7 +129,7 @@ def _descriptor(filedes: int | HasFileno) -> int:
             raise ValueError(closed) from error
     if not isinstance(number, int):
         raise TypeError(
-            f"filedes must be a file descriptor or have a fileno(), got {filedes!r}"
+            f"filedes must be a file descriptor or have a fileno(), got {quote(filedes)}"
         )
     try:
         os.fstat(number)

@@ -9,6 +9,7 @@ from enum import Enum
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from cooperative_aio._checks import quote
 from cooperative_aio.tasklet._conditions import Exclusive, WaitCondition
 from cooperative_aio.tasklet._ending import Joinable, as_tasklet, is_tasklet
 
@@ -29,7 +30,7 @@ class _Completion(Exclusive):
         if future is tasklet:
             raise RuntimeError("cannot wait for a tasklet in itself; it would never end")
         if future.get_loop() is not tasklet.get_loop():
-            raise RuntimeError(f"cannot wait for {future!r}; it belongs to another loop")
+            raise RuntimeError(f"cannot wait for {quote(future)}; it belongs to another loop")
         # A loop that has it in its queue calls it even after it was removed: the token
         # tells which arming it was made for.
         self._token = token = object()
@@ -101,7 +102,7 @@ class WaitForAwaitable(_Completion, Generic[T]):
     def __init__(self, awaitable: Awaitable[T]) -> None:
         super().__init__()
         if not (asyncio.isfuture(awaitable) or inspect.isawaitable(awaitable)):
-            raise TypeError(f"awaitable must be awaitable, got {awaitable!r}")
+            raise TypeError(f"awaitable must be awaitable, got {quote(awaitable)}")
         self.awaitable = awaitable
         self._future: asyncio.Future[T] | None = None
         self.event = Event.CONDITION
@@ -173,10 +174,10 @@ class Round:
         sole = not isinstance(yielded, (list, tuple))
         values: Sequence[object] = [yielded] if sole else yielded  # type: ignore[assignment]
         if not values:
-            raise ValueError(f"{EXPECTED}, got {yielded!r}")
+            raise ValueError(f"{EXPECTED}, got {quote(yielded)}")
         for value in values:
             if not _valid(value):
-                raise TypeError(f"{EXPECTED}, got {value!r}")
+                raise TypeError(f"{EXPECTED}, got {quote(value)}")
         known = {id(v): c for v, c in zip(self._yielded, self.conditions, strict=True)}
         new = Round()
         started: list[Joinable[Any]] = []

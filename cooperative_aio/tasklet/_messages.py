@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, ClassVar
 
+from cooperative_aio._checks import quote
 from cooperative_aio.tasklet._conditions import WaitCondition
 from cooperative_aio.tasklet._ending import Joinable, as_tasklet
 
@@ -40,7 +41,7 @@ class Message:
         sender: Joinable[Any] | None = None,
     ) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"name must be a string, got {name!r}")
+            raise TypeError(f"name must be a string, got {quote(name)}")
         self.name: str = name
         self.dest: Joinable[Any] | None = None if dest is None else as_tasklet("dest", dest)
         self.value: Any = value
@@ -118,7 +119,7 @@ def _names(argument: str, value: object) -> tuple[str, ...]:
     given = tuple(value) if isinstance(value, Iterable) else (value,)
     names = tuple(name for name in given if isinstance(name, str))
     if len(names) != len(given):
-        raise TypeError(f"{argument} must be None, a string or several, got {value!r}")
+        raise TypeError(f"{argument} must be None, a string or several, got {quote(value)}")
     return names
 
 

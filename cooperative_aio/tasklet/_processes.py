@@ -9,6 +9,7 @@ import struct
 import sys
 from typing import Any
 
+from cooperative_aio._checks import quote
 from cooperative_aio._host import check_host_has
 from cooperative_aio.tasklet._conditions import Exclusive
 from cooperative_aio.tasklet._ending import Joinable
@@ -52,9 +53,9 @@ class WaitForProcess(Exclusive):
     def __init__(self, pid: int) -> None:
         super().__init__()
         if isinstance(pid, bool) or not isinstance(pid, int):
-            raise TypeError(f"pid must be a process identifier, got {pid!r}")
+            raise TypeError(f"pid must be a process identifier, got {quote(pid)}")
         if pid <= 0:
-            raise ValueError(f"pid must be greater than 0, got {pid!r}")
+            raise ValueError(f"pid must be greater than 0, got {quote(pid)}")
         check_host_has("processes", "wait for a process", "wait for a tasklet")
         self.pid = pid
         self.status: int | None = None
@@ -80,7 +81,7 @@ class WaitForProcess(Exclusive):
             raise ChildProcessError(
                 error.errno,
                 "pid must be a child of this process that nobody has waited for, "
-                f"got {self.pid!r}",
+                f"got {quote(self.pid)}",
             ) from error
         if self._pidfd is None:
             self._handle = loop.call_later(POLL, self._look)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from cooperative_aio._checks import quote
 from cooperative_aio.tasklet._conditions import Exclusive
 from cooperative_aio.tasklet._ending import Joinable
 from cooperative_aio.tasklet._system_signals import as_signal, subscribe
@@ -144,28 +145,28 @@ def connection_of(obj: Any, name: Any, sender: Any) -> Connection:
     """
     if isinstance(obj, int) and not isinstance(obj, bool):
         if name is not None or sender is not None:
-            raise TypeError(f"signal must be left out for a system signal, got {name!r}")
+            raise TypeError(f"signal must be left out for a system signal, got {quote(name)}")
         return SystemConnection(obj)
     if hasattr(obj, "receivers_for") and hasattr(obj, "connect"):
         return BlinkerConnection(obj, name if sender is None else sender)
     if sender is not None:
-        raise TypeError(f"sender must be left out except for blinker, got {sender!r}")
+        raise TypeError(f"sender must be left out except for blinker, got {quote(sender)}")
     if not (hasattr(obj, "connect") and hasattr(obj, "disconnect")) and not (
         isinstance(obj, type) and hasattr(obj, "add_emission_hook")
     ):
         raise TypeError(
             "obj must be a system signal, a blinker signal, or an object or class with "
-            f"connect and disconnect, got {obj!r}"
+            f"connect and disconnect, got {quote(obj)}"
         )
     if not isinstance(name, str):
-        raise TypeError(f"signal must be the name of a signal, got {name!r}")
+        raise TypeError(f"signal must be the name of a signal, got {quote(name)}")
     if _has_signal(obj, name) is False:
         raise _unknown(obj, name)
     return ClassConnection(obj, name) if isinstance(obj, type) else ObjectConnection(obj, name)
 
 
 def _unknown(obj: Any, name: str) -> ValueError:
-    return ValueError(f"signal must be one that {obj!r} has, got {name!r}")
+    return ValueError(f"signal must be one that {obj!r} has, got {quote(name)}")
 
 
 def _connected(obj: Any, name: str, handler: object, connect: Callable[..., Any]) -> Any:
@@ -208,7 +209,7 @@ def _hooks(class_: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     static = inspect.getattr_static(class_, "connect")
     if isinstance(static, (classmethod, staticmethod)) or hasattr(type(class_), "connect"):
         return class_.connect, class_.disconnect
-    raise TypeError(f"obj must be a class whose instances can be heard, got {class_!r}")
+    raise TypeError(f"obj must be a class whose instances can be heard, got {quote(class_)}")
 
 
 class WaitForSignal(Exclusive):

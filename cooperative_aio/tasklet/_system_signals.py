@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from cooperative_aio._checks import quote
 from cooperative_aio._host import check_host_has
 
 # Handlers belong to the process, and to its main thread, so one table does.
@@ -92,7 +93,9 @@ def as_signal(value: Any) -> signal.Signals:
     try:
         number = signal.Signals(value)
     except ValueError as error:
-        raise ValueError(f"signal must be a signal of this system, got {value!r}") from error
+        raise ValueError(
+            f"signal must be a signal of this system, got {quote(value)}"
+        ) from error
     if number in {getattr(signal, "SIGKILL", None), getattr(signal, "SIGSTOP", None)}:
         raise ValueError(f"signal must be one that can be caught, got {number.name}")
     return number

@@ -8,6 +8,7 @@ from collections.abc import Generator
 from enum import Enum
 from typing import Any, TypeVar
 
+from cooperative_aio._checks import quote
 from cooperative_aio.tasklet._conditions import WaitCondition
 from cooperative_aio.tasklet._ending import Joinable, State, as_tasklet
 from cooperative_aio.tasklet._engine import drive, here, keeper_of
@@ -65,7 +66,7 @@ class Tasklet(Joinable[R]):
         if gen is None:
             gen = self.run()
         if not isinstance(gen, Generator):
-            raise TypeError(f"gen must be a generator, got {gen!r}")
+            raise TypeError(f"gen must be a generator, got {quote(gen)}")
         self.gen: Generator[Any, Any, R] | None = gen
         self.context: contextvars.Context = contextvars.copy_context()
         self._round = Round()
@@ -131,7 +132,7 @@ class Tasklet(Joinable[R]):
             RuntimeError: The call comes from another thread than the loop's.
         """
         if not isinstance(message, Message):
-            raise TypeError(f"message must be a Message, got {message!r}")
+            raise TypeError(f"message must be a Message, got {quote(message)}")
         self._check_thread()
         if message.dest is None:
             message.dest = self

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+from cooperative_aio._checks import quote
 from cooperative_aio._host import IN_WEBASSEMBLY
 from cooperative_aio.tasklet._conditions import Exclusive
 from cooperative_aio.tasklet._ending import Joinable
@@ -36,9 +37,9 @@ class WaitForTimeout(Exclusive):
     def __init__(self, timeout: float) -> None:
         super().__init__()
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-            raise TypeError(f"timeout must be a number of milliseconds, got {timeout!r}")
+            raise TypeError(f"timeout must be a number of milliseconds, got {quote(timeout)}")
         if not (math.isfinite(timeout) and timeout >= 0):
-            raise ValueError(f"timeout must be finite and not negative, got {timeout!r}")
+            raise ValueError(f"timeout must be finite and not negative, got {quote(timeout)}")
         self.timeout = timeout
         self._when = 0.0
         self._handle: asyncio.TimerHandle | None = None
