@@ -42,7 +42,7 @@ class TestTheCollectorsTime:
 
     @on_both_loops
     async def test_is_listened_to_only_while_there_are_tasks(self, monkeypatch):
-        collector = Collector()  # of its own: a loop that another test has lost may listen
+        collector = CollectorClock()  # of its own: a loop that another test has lost may listen
         monkeypatch.setattr(_roster, "collector", collector)
         before = list(gc.callbacks)
         cooperator = Cooperator()

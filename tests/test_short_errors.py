@@ -21,7 +21,7 @@ from cooperative_aio.testing import ManualScheduler, steps_per_tick
 
 PACKAGE = Path(cooperative_aio.__file__).parent
 LARGE = list(range(100_000))
-NUMBERS = {"_engine.py", "_lifetime.py", "_pacing.py"}  # what arrives there has been looked at
+NUMBERS = {"_meter.py", "_pacing.py"}  # what arrives there has been looked at
 
 
 @pytest.mark.parametrize(

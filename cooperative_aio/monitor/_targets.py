@@ -11,7 +11,7 @@ from math import isqrt
 from typing import Any, Final
 
 from cooperative_aio._checks import quote
-from cooperative_aio._cooperator import cooperate
+from cooperative_aio._own import cooperate
 from cooperative_aio.monitor._serve import listen, serving
 
 __all__ = ["demo", "load", "run_target"]
