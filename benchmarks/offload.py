@@ -4,9 +4,10 @@ A step of the generator takes about 1 microsecond: before anything else, a proce
 measures how many turns of a loop that is here, and all have that many. The speed of the
 generator alone, in that process, is what all are compared with. Peers:
 `run_in_executor(ProcessPoolExecutor)`, which returns everything at the end, and spdl's
-`iterate_in_subprocess`, where it is installed.
+`iterate_in_subprocess`, where it is installed. `--calls` measures whole jobs and small calls
+only, by what they take on the clock and of this process's CPU time.
 
-    python benchmarks/offload.py [--quick] [--json FILE]
+    python benchmarks/offload.py [--quick] [--calls] [--json FILE]
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import anyio.to_process
 from _common import Report, interleave, parse_arguments
 
 from cooperative_aio import accumulate, batches, offload
@@ -225,6 +227,7 @@ async def places(processes: int) -> AsyncGenerator[dict[str, Any], None]:
         yield made
 
 
+Work = Callable[[], Awaitable[Any]]
 Cases = dict[str, Callable[[], Awaitable[float]]]
 
 
@@ -260,38 +263,119 @@ def latency(place: Any, pool: ProcessPoolExecutor, job: Job, seconds: float) -> 
     return {name: partial(lateness_beside, work, seconds) for name, work in works.items()}
 
 
+# Whole jobs and small calls, by several ways: awaitables that do one
+
+
+def ways(place: Any, pool: ProcessPoolExecutor, job: Job) -> dict[str, tuple[int, Work]]:
+    """Return what is compared, and how often it is done in a round."""
+    loop = asyncio.get_running_loop()
+
+    async def whole_by_next_batch() -> None:
+        async with place.open(floats, job) as source:
+            while await source.next_batch(BATCH):
+                pass
+
+    async def small_by_next_batch() -> None:
+        async with place.open(nothing) as source:
+            await source.next_batch(1)
+
+    async def whole_by_batches() -> None:
+        async for _ in batches(BATCH, place.open(floats, job)):
+            pass
+
+    return {
+        "a job: run_in_executor": (1, lambda: loop.run_in_executor(pool, all_at_once, job)),
+        "a job: accumulate": (1, lambda: accumulate(place.open(floats, job))),
+        "a job: batches": (1, whole_by_batches),
+        "a job: next_batch": (1, whole_by_next_batch),
+        "a small call: run_in_executor": (100, lambda: loop.run_in_executor(pool, int)),
+        "a small call: anyio.to_process": (100, lambda: anyio.to_process.run_sync(int)),
+        "a small call: accumulate": (100, lambda: accumulate(place.open(nothing))),
+        "a small call: next_batch": (100, small_by_next_batch),
+    }
+
+
+async def measure_calls(
+    report: Report, made: dict[str, Any], pool: ProcessPoolExecutor, job: Job, rounds: int
+) -> None:
+    """Measure whole jobs and small calls, on the clock and of CPU time here, in ms."""
+    found: dict[str, list[float]] = {}
+    for number in range(rounds + 1):
+        for what, (count, work) in ways(made["processes"], pool, job).items():
+            began, computed = time.perf_counter(), time.process_time()
+            for _ in range(count):
+                await work()
+            took = (time.perf_counter() - began, time.process_time() - computed)
+            if number:  # in the first they start
+                for unit, seconds in zip(("", ", CPU"), took, strict=True):
+                    found.setdefault(what + unit, []).append(seconds / count * 1e3)
+    for what, samples in found.items():
+        report.record(what, samples, "ms")
+    for what in ("a job", "a small call"):
+        for way in ("accumulate", "next_batch"):
+            peer = f"{what}: run_in_executor"
+            report.compare(
+                f"{what}: {way} over run_in_executor", f"{what}: {way}", peer, at_most=1.2
+            )
+
+
 async def measure(report: Report, cases: Cases, rounds: int, unit: str) -> None:
     for what, samples in (await interleave(cases, rounds)).items():
         report.record(what, samples, unit)
 
 
 async def main() -> None:
-    arguments = parse_arguments(__doc__).parse_args()
+    parser = parse_arguments(__doc__)
+    parser.add_argument("--calls", action="store_true", help="whole jobs and small calls only")
+    arguments = parser.parse_args()
     rounds, count, seconds = (2, 100_000, 0.5) if arguments.quick else (5, 300_000, 1.5)
     report = Report((__doc__ or "").splitlines()[0], "asyncio with select")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context) as pool:
         async with places(2) as made:
-            place = made["processes"]
             turns = await asyncio.get_running_loop().run_in_executor(pool, calibrate)
             report.record("a step", [turns], "turns of a loop")
-            job, short = Job(count, turns), Job(1000, turns)
-            for each in made.values():  # they have started
-                await together(each, short, short)
-            await plain_together(pool, short, short)
-            await measure(report, speed(made, pool, job), rounds, "us/value")
-            await measure(report, scaling(place, pool, job), rounds, "us/value")
-            await measure(report, latency(place, pool, job, seconds), rounds, "ms late")
-            sources = {f"{name}: a source": partial(per_source, made[name]) for name in made}
-            await measure(report, sources, rounds, "ms")
-            ones = {f"{name}: a batch of one": partial(per_batch, made[name]) for name in made}
-            await measure(report, ones, rounds, "us")
-            report.record("a worker process", list(await accumulate(place.open(memory))), "MB")
-        starts = {
-            "threads: first value": partial(first_value, lambda: offload.threads(1)),
-            "processes: first value": partial(first_value, lambda: offload.processes(1)),
-        }
-        await measure(report, starts, rounds, "ms")
+            job = Job(count, turns)
+            await measure_calls(report, made, pool, job, rounds)
+            if not arguments.calls:
+                await measure_places(report, made, pool, job, rounds, seconds)
+    if not arguments.calls:
+        await measure_starts(report, rounds)
+        judge(report)
+    report.finish(arguments.json)
+
+
+async def measure_places(
+    report: Report,
+    made: dict[str, Any],
+    pool: ProcessPoolExecutor,
+    job: Job,
+    rounds: int,
+    seconds: float,
+) -> None:
+    place, short = made["processes"], job._replace(count=1000)
+    for each in made.values():  # they have started
+        await together(each, short, short)
+    await plain_together(pool, short, short)
+    await measure(report, speed(made, pool, job), rounds, "us/value")
+    await measure(report, scaling(place, pool, job), rounds, "us/value")
+    await measure(report, latency(place, pool, job, seconds), rounds, "ms late")
+    sources = {f"{name}: a source": partial(per_source, made[name]) for name in made}
+    await measure(report, sources, rounds, "ms")
+    ones = {f"{name}: a batch of one": partial(per_batch, made[name]) for name in made}
+    await measure(report, ones, rounds, "us")
+    report.record("a worker process", list(await accumulate(place.open(memory))), "MB")
+
+
+async def measure_starts(report: Report, rounds: int) -> None:
+    starts = {
+        "threads: first value": partial(first_value, lambda: offload.threads(1)),
+        "processes: first value": partial(first_value, lambda: offload.processes(1)),
+    }
+    await measure(report, starts, rounds, "ms")
+
+
+def judge(report: Report) -> None:
     report.compare("speed: processes", "alone", "processes", at_least=0.8)
     report.compare("speed: run_in_executor", "alone", "run_in_executor")
     report.compare("two jobs over one", "one job", "two jobs", at_least=1.7)
@@ -300,7 +384,6 @@ async def main() -> None:
     report.compare("p99: one job over idle", "p99 beside one job", "p99 idle", at_most=2)
     report.compare("p99: no values over idle", "p99 beside two, no values", "p99 idle")
     report.compare("p99: run_in_executor over idle", "p99 beside run_in_executor", "p99 idle")
-    report.finish(arguments.json)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@
 The modules, each of which imports only from those above it:
 
 ================== ==================================================================
+`_lazy`            packages whose names are imported when they are first used
 `_checks`          the checks that arguments go through
 `_errors`          every exception
 `_host`            what the machine underneath has not got
@@ -70,110 +71,72 @@ plugin, which pytest imports at its start, costs nothing and hides nothing from
 coverage.
 """
 
-from importlib import import_module
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cooperative_aio._lazy import lazy
+
 if TYPE_CHECKING:
-    from cooperative_aio._accumulate import (
-        ValueBucket,
-        accumulate,
-        accumulation_handler,
-        batch_accumulate,
-    )
-    from cooperative_aio._batches import Batches, batches
-    from cooperative_aio._calls import defer_later, react
-    from cooperative_aio._checkpoint import checkpoint
-    from cooperative_aio._clock import Clock
-    from cooperative_aio._cooperator import Cooperator
-    from cooperative_aio._errors import (
-        AccumulationTooLarge,
-        NotPaused,
-        SchedulerError,
-        SchedulerFull,
-        SchedulerStopped,
-        TaskDone,
-        TaskFailed,
-        TaskFinished,
-        TaskStopped,
-    )
-    from cooperative_aio._json_array import json_array
-    from cooperative_aio._looping import LoopingCall
-    from cooperative_aio._options import TaskOptions
-    from cooperative_aio._own import coiterate, cooperate, current_task, get_cooperator
-    from cooperative_aio._pacing import TimeSlice
-    from cooperative_aio._pieces import pieces
-    from cooperative_aio._quiet_collector import QuietCollector, quiet_collector
-    from cooperative_aio._statistics import Statistics
-    from cooperative_aio._task import CooperativeTask
+    from cooperative_aio._accumulate import ValueBucket as ValueBucket
+    from cooperative_aio._accumulate import accumulate as accumulate
+    from cooperative_aio._accumulate import accumulation_handler as accumulation_handler
+    from cooperative_aio._accumulate import batch_accumulate as batch_accumulate
+    from cooperative_aio._batches import Batches as Batches
+    from cooperative_aio._batches import batches as batches
+    from cooperative_aio._calls import defer_later as defer_later
+    from cooperative_aio._calls import react as react
+    from cooperative_aio._checkpoint import checkpoint as checkpoint
+    from cooperative_aio._clock import Clock as Clock
+    from cooperative_aio._cooperator import Cooperator as Cooperator
+    from cooperative_aio._errors import AccumulationTooLarge as AccumulationTooLarge
+    from cooperative_aio._errors import NotPaused as NotPaused
+    from cooperative_aio._errors import SchedulerError as SchedulerError
+    from cooperative_aio._errors import SchedulerFull as SchedulerFull
+    from cooperative_aio._errors import SchedulerStopped as SchedulerStopped
+    from cooperative_aio._errors import TaskDone as TaskDone
+    from cooperative_aio._errors import TaskFailed as TaskFailed
+    from cooperative_aio._errors import TaskFinished as TaskFinished
+    from cooperative_aio._errors import TaskStopped as TaskStopped
+    from cooperative_aio._json_array import json_array as json_array
+    from cooperative_aio._looping import LoopingCall as LoopingCall
+    from cooperative_aio._options import TaskOptions as TaskOptions
+    from cooperative_aio._own import coiterate as coiterate
+    from cooperative_aio._own import cooperate as cooperate
+    from cooperative_aio._own import current_task as current_task
+    from cooperative_aio._own import get_cooperator as get_cooperator
+    from cooperative_aio._pacing import TimeSlice as TimeSlice
+    from cooperative_aio._pieces import pieces as pieces
+    from cooperative_aio._quiet_collector import QuietCollector as QuietCollector
+    from cooperative_aio._quiet_collector import quiet_collector as quiet_collector
+    from cooperative_aio._statistics import Statistics as Statistics
+    from cooperative_aio._task import CooperativeTask as CooperativeTask
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "AccumulationTooLarge",
-    "Batches",
-    "Clock",
-    "CooperativeTask",
-    "Cooperator",
-    "LoopingCall",
-    "NotPaused",
-    "QuietCollector",
-    "SchedulerError",
-    "SchedulerFull",
-    "SchedulerStopped",
-    "Statistics",
-    "TaskDone",
-    "TaskFailed",
-    "TaskFinished",
-    "TaskOptions",
-    "TaskStopped",
-    "TimeSlice",
-    "ValueBucket",
-    "accumulate",
-    "accumulation_handler",
-    "batch_accumulate",
-    "batches",
-    "checkpoint",
-    "coiterate",
-    "cooperate",
-    "current_task",
-    "defer_later",
-    "get_cooperator",
-    "json_array",
-    "pieces",
-    "quiet_collector",
-    "react",
-]
-
-_CONTENTS = {
-    "_accumulate": ("ValueBucket", "accumulate", "accumulation_handler", "batch_accumulate"),
-    "_batches": ("Batches", "batches"),
-    "_calls": ("defer_later", "react"),
-    "_checkpoint": ("checkpoint",),
-    "_clock": ("Clock",),
-    "_cooperator": ("Cooperator",),
-    "_own": ("coiterate", "cooperate", "current_task", "get_cooperator"),
-    "_errors": (
-        *("AccumulationTooLarge", "NotPaused", "SchedulerError", "SchedulerFull"),
-        *("SchedulerStopped", "TaskDone", "TaskFailed", "TaskFinished", "TaskStopped"),
-    ),
-    "_options": ("TaskOptions",),
-    "_json_array": ("json_array",),
-    "_looping": ("LoopingCall",),
-    "_pacing": ("TimeSlice",),
-    "_quiet_collector": ("QuietCollector", "quiet_collector"),
-    "_pieces": ("pieces",),
-    "_statistics": ("Statistics",),
-    "_task": ("CooperativeTask",),
-}
-_HOMES = {name: module for module, names in _CONTENTS.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__: list[str]
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
+__all__, __getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "_accumulate": "ValueBucket accumulate accumulation_handler batch_accumulate",
+        "_batches": "Batches batches",
+        "_calls": "defer_later react",
+        "_checkpoint": "checkpoint",
+        "_clock": "Clock",
+        "_cooperator": "Cooperator",
+        "_errors": (
+            "AccumulationTooLarge NotPaused SchedulerError SchedulerFull "
+            "SchedulerStopped TaskDone TaskFailed TaskFinished TaskStopped"
+        ),
+        "_json_array": "json_array",
+        "_looping": "LoopingCall",
+        "_options": "TaskOptions",
+        "_own": "coiterate cooperate current_task get_cooperator",
+        "_pacing": "TimeSlice",
+        "_pieces": "pieces",
+        "_quiet_collector": "QuietCollector quiet_collector",
+        "_statistics": "Statistics",
+        "_task": "CooperativeTask",
+    },
+)

@@ -18,7 +18,7 @@ from typing import (
     overload,
 )
 
-from cooperative_aio._checks import check_finite
+from cooperative_aio._checks import check_finite, quote
 from cooperative_aio._futures import FaithfulFuture, cancel_with
 
 T = TypeVar("T")
@@ -259,7 +259,7 @@ def defer_later(
     """
     delay = check_finite("delay", delay, positive=False)
     if f is not None and not callable(f):
-        raise TypeError(f"f must be callable, got {f!r}")
+        raise TypeError(f"f must be callable, got {quote(f)}")
     loop = loop_for(clock)
     deferred = _Deferred[Any](loop, partial(f or _nothing, *args, **kwargs))
     future = deferred.future

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple, Unpack
 
-from cooperative_aio._checks import check_finite
+from cooperative_aio._checks import check_finite, quote
 
 Ts = TypeVarTuple("Ts")
 
@@ -37,9 +37,9 @@ def finite_instant(name: str, value: object) -> float:
         ValueError: The value is nan or infinite.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a finite number, got {value!r}")
+        raise TypeError(f"{name} must be a finite number, got {quote(value)}")
     if not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number, got {value!r}")
+        raise ValueError(f"{name} must be a finite number, got {quote(value)}")
     return float(value)
 
 
@@ -138,7 +138,7 @@ class ClockHandle:
         context: contextvars.Context | None,
     ) -> None:
         if not callable(callback):
-            raise TypeError(f"callback must be callable, got {callback!r}")
+            raise TypeError(f"callback must be callable, got {quote(callback)}")
         self._clock = clock
         self._when = when
         self._callback: Callable[..., object] = callback

@@ -29,7 +29,7 @@ from cooperative_aio._calls import (
     cancelled_error,
     loop_for,
 )
-from cooperative_aio._checks import check_finite
+from cooperative_aio._checks import check_finite, quote
 from cooperative_aio._grid import Grid
 
 P = ParamSpec("P")
@@ -198,7 +198,7 @@ class LoopingCall(Generic[P]):
 
     def __init__(self, f: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         if not callable(f):
-            raise TypeError(f"f must be callable, got {f!r}")
+            raise TypeError(f"f must be callable, got {quote(f)}")
         self.f: Callable[..., object] = f
         self.args: tuple[Any, ...] = args
         self.kwargs: dict[str, Any] = kwargs

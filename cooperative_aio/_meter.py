@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["Collector", "Meter", "SafeClock", "collector"]
+__all__ = ["CollectorClock", "Meter", "SafeClock", "collector"]
 
 thread_time: Final[Callable[[], float]] = getattr(time, "thread_time", time.perf_counter)
 """Seconds of CPU of this thread; in WebAssembly, which cannot tell, the clock's."""
 
 
-class Collector:
+class CollectorClock:
     """How long the garbage collector has run, while anything listens."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Collector:
             self._began = None
 
 
-collector: Final = Collector()
+collector: Final = CollectorClock()
 
 
 class Meter:

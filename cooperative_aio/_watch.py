@@ -13,12 +13,13 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
+from importlib import import_module
 from itertools import count
 from types import CodeType, TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 from weakref import WeakSet
 
-from cooperative_aio._checks import check_finite
+from cooperative_aio._checks import check_finite, quote
 from cooperative_aio._cooperator import Cooperator
 from cooperative_aio._history import Histogram, History
 from cooperative_aio._legible import legible
@@ -39,7 +40,10 @@ __all__ = [
     "LoopLag",
     "Watch",
     "figures_of",
+    "numbers_of_place",
 ]
+
+T = TypeVar("T")
 
 logger: Final = logging.getLogger("cooperative_aio")
 
@@ -182,6 +186,7 @@ class Watch:
             were seen to have unfinished tasks on the loop.
         lag: What measures how late the loop is.
         record: As for History.
+        places: The places to offload to. By default those that are entered on the loop.
 
     Raises:
         TypeError: What was given is no Cooperator.
@@ -192,11 +197,14 @@ class Watch:
         cooperators: tuple[Cooperator, ...],
         lag: LoopLag,
         record: Callable[[Cooperator, str, float], object] | None = None,
+        places: Iterable[object] = (),
     ) -> None:
         for cooperator in cooperators:
             if not isinstance(cooperator, Cooperator):
-                raise TypeError(f"cooperators must be Cooperators, got {cooperator!r}")
+                raise TypeError(f"cooperators must be Cooperators, got {quote(cooperator)}")
         self._given = cooperators
+        self._places = tuple(places)
+        self._has_warned = False  # of a place
         self._seen: WeakSet[Cooperator] = WeakSet()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.lag: LoopLag = lag
@@ -241,11 +249,70 @@ class Watch:
         if not found:
             self._seen.update(cooperators_on(self._loop))
             found = sorted(self._seen, key=lambda one: legible(cooperator_name(one)))
-        named: dict[str, Cooperator] = {}
-        for cooperator in found:
-            name = base = OWN if cooperator is own else legible(cooperator_name(cooperator))
-            numbers = count(2)
-            while name in named:
-                name = f"{base}-{next(numbers)}"
-            named[name] = cooperator
-        return named
+        return _by_name(
+            (OWN if one is own else legible(cooperator_name(one)), one) for one in found
+        )
+
+    def places(self) -> dict[str, dict[str, Any]]:
+        """Return the figures of the places to offload to by name, as JSON can have them.
+
+        A place that has none, or fails to tell, has an empty dict; the first time that one
+        fails is logged.
+        """
+        if self._loop is None:
+            return {}
+        found: Iterable[Any] = self._places
+        offload = sys.modules.get("cooperative_aio.offload._figures")
+        if not found and offload is not None:  # else nothing of it has been used
+            found = offload.places_on(self._loop)
+        return _by_name(self._look_at(place) for place in found)
+
+    def _look_at(self, place: Any) -> tuple[str, dict[str, Any]]:
+        """Return the name of a place, or of its class, and its figures."""
+        name: object = type(place).__name__
+        try:
+            name = getattr(place, "name", name)
+            figures = _asked(place.figures) if hasattr(place, "figures") else {}
+        except Exception as error:  # noqa: BLE001 (anybody's place)
+            figures = {}
+            if not self._has_warned:
+                self._has_warned = True
+                what = traceback.format_exception_only(error)[-1].strip()
+                logger.warning(
+                    "the figures of place %s failed: %s", legible(name), legible(what, 500)
+                )
+        return legible(name), figures
+
+
+def _asked(figures: Callable[[], object]) -> dict[str, Any]:
+    """Return what a place tells, as a dict."""
+    told = figures()
+    kind = import_module("cooperative_aio.offload").PlaceFigures
+    if not isinstance(told, kind):
+        raise TypeError(f"figures() must return PlaceFigures, got {legible(told)}")
+    return dataclasses.asdict(told)
+
+
+def _by_name(named: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """Return things by name; of several of one name all but the first have a number added."""
+    found: dict[str, T] = {}
+    for base, thing in named:
+        name = base
+        numbers = count(2)
+        while name in found:
+            name = f"{base}-{next(numbers)}"
+        found[name] = thing
+    return found
+
+
+def numbers_of_place(figures: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return what there are numbers of in what a place tells, by state if there are states."""
+    workers = figures["workers"]
+    busy = sum(worker["busy"] for worker in workers)
+    return {
+        "generators": {"running": figures["running"], "queued": figures["queued"]},
+        "ended": {"": figures["ended"]},
+        "workers": {"busy": busy, "idle": len(workers) - busy},
+        "deaths": {"": figures["deaths"]},
+        "memory": {"": sum(worker["memory"] or 0 for worker in workers)},
+    }

@@ -6,7 +6,8 @@
         ...
 
 Needs `cooperative-aio[prometheus]`. What is exported is in the table; all of it has
-the label `cooperator` but the lag, which is the loop's:
+the label `cooperator` but the lag, which is the loop's, and what begins with
+`cooperative_aio_offload`, which has `place` in its place:
 
 ============================================== ==============================================
 `cooperative_aio_tasks`                        unfinished tasks, by `state`
@@ -24,6 +25,11 @@ the label `cooperator` but the lag, which is the loop's:
 `cooperative_aio_task_queued_seconds`          histogram: from its making to its first step
 `cooperative_aio_labelled_tasks`               unfinished tasks, by a `label` of your own
 `cooperative_aio_labelled_cpu_seconds`         seconds that these have taken
+`cooperative_aio_offload_generators`           generators of places, by `state`: running, queued
+`cooperative_aio_offload_ended_total`          generators of places that have ended
+`cooperative_aio_offload_workers`              workers of places, by `state`: busy, idle
+`cooperative_aio_offload_deaths_total`         workers that died, or were left to themselves
+`cooperative_aio_offload_memory_bytes`         memory of the worker processes (on Linux)
 `cooperative_aio_loop_lag_seconds`             histogram of how late callbacks are
 ============================================== ==============================================
 
@@ -35,7 +41,7 @@ histogram of tasks.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -51,7 +57,15 @@ from prometheus_client.registry import Collector as BaseCollector
 from cooperative_aio._cooperator import Cooperator
 from cooperative_aio._history import Histogram
 from cooperative_aio._task import CooperativeTask
-from cooperative_aio._watch import ENDS, STATES, Labels, LoopLag, Watch, figures_of
+from cooperative_aio._watch import (
+    ENDS,
+    STATES,
+    Labels,
+    LoopLag,
+    Watch,
+    figures_of,
+    numbers_of_place,
+)
 
 __all__ = ["Collector"]
 
@@ -75,6 +89,15 @@ _FIGURES: Final[
 )
 """Kind, name, name among the statistics, and description of what has one figure each."""
 
+_OF_PLACES: Final[dict[str, tuple[type[CounterMetricFamily | GaugeMetricFamily], str, str]]] = {
+    "generators": (GaugeMetricFamily, "generators", "Generators of places by state."),
+    "ended": (CounterMetricFamily, "ended", "Generators of places that have ended."),
+    "workers": (GaugeMetricFamily, "workers", "Workers of places by state."),
+    "deaths": (CounterMetricFamily, "deaths", "Workers that died or were left alone."),
+    "memory": (GaugeMetricFamily, "memory_bytes", "Memory of the worker processes."),
+}
+"""The same for what a place has, which may have it by state."""
+
 
 class Collector(BaseCollector):
     """A collector of a loop's figures for Prometheus' client; enter it on that loop.
@@ -91,6 +114,7 @@ class Collector(BaseCollector):
         label: A function that gives the label of a task, such as the name of a kind of
             job. There should be few different labels. By default tasks are not told apart.
         interval: Seconds between two measurements of the lag.
+        places: Places to offload to; by default those that are entered on the loop.
 
     Raises:
         TypeError: What was given is no Cooperator, or `interval` is not a number.
@@ -103,8 +127,9 @@ class Collector(BaseCollector):
         registry: CollectorRegistry = REGISTRY,
         label: Callable[[CooperativeTask[Any]], str] | None = None,
         interval: float = 0.1,
+        places: Iterable[object] = (),
     ) -> None:
-        self._watch = Watch(cooperators, LoopLag(interval))
+        self._watch = Watch(cooperators, LoopLag(interval), places=places)
         self._registry = registry
         self._labels = None if label is None else Labels(label)
 
@@ -161,6 +186,7 @@ class Collector(BaseCollector):
         yield from self._of_history(cooperators)
         if self._labels is not None:
             yield from _labelled(cooperators, self._labels)
+        yield from _of_places(self._watch.places())
         lag = self._watch.lag.histogram
         yield HistogramMetricFamily(
             f"{PREFIX}loop_lag_seconds",
@@ -193,6 +219,17 @@ class Collector(BaseCollector):
                 if (found := histograms.get(cooperator)) is not None:
                     family.add_metric([name], _buckets(found), found.sum)
         yield from (longest, duration, queued)
+
+
+def _of_places(places: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
+    numbers = {name: numbers_of_place(figures) for name, figures in places.items() if figures}
+    for what, (kind, name, text) in _OF_PLACES.items():
+        labels = ["place", "state"] if what in {"generators", "workers"} else ["place"]
+        family = kind(f"{PREFIX}offload_{name}", text, labels=labels)
+        for place, figures in numbers.items():
+            for state, number in figures[what].items():
+                family.add_metric([place, state][: len(labels)], number)
+        yield family
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:

@@ -10,14 +10,14 @@ from core_support import Clock, on_both_loops, turns
 
 from cooperative_aio import Cooperator, _roster
 from cooperative_aio import _meter as meter
-from cooperative_aio._meter import Collector, Meter
+from cooperative_aio._meter import CollectorClock, Meter
 
 
 class TestTheCollectorsTime:
     def test_is_counted_while_something_listens(self, monkeypatch):
         clock = Clock()
         monkeypatch.setattr(meter.time, "perf_counter", clock)
-        collector = Collector()
+        collector = CollectorClock()
         callbacks = list(gc.callbacks)
         collector.listen()
         collector.listen()
@@ -42,7 +42,7 @@ class TestTheCollectorsTime:
 
     @on_both_loops
     async def test_is_listened_to_only_while_there_are_tasks(self, monkeypatch):
-        collector = Collector()  # of its own: a loop that another test has lost may listen
+        collector = CollectorClock()  # of its own: a loop that another test has lost may listen
         monkeypatch.setattr(_roster, "collector", collector)
         before = list(gc.callbacks)
         cooperator = Cooperator()

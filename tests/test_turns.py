@@ -224,7 +224,7 @@ def test_what_a_browser_has_not_got_is_refused_by_name(monkeypatch):
 
 @virtual_time
 async def test_where_no_sleep_is_told_of_a_timer_in_time_is_idleness(monkeypatch):
-    monkeypatch.setattr("cooperative_aio.tasklet._idle.IN_WEBASSEMBLY", True)
+    monkeypatch.setattr("cooperative_aio.tasklet._timers.IN_WEBASSEMBLY", True)
 
     def waiting():
         yield WaitForIdle()

@@ -22,7 +22,6 @@ The modules, each of which imports only from those above it:
 
 ================ ====================================================================
 `_snapshot`      what there is to see, as JSON can have it
-`_places`        the same of places to offload to
 `_page`          the page, and what it may do
 `_app`           `Monitor`: the ASGI application
 `_serve`         `serve`: on a port, with uvicorn
@@ -33,25 +32,24 @@ The modules, each of which imports only from those above it:
 
 from __future__ import annotations
 
-from importlib import import_module
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cooperative_aio._lazy import lazy
 from cooperative_aio._watchdog import watchdog
 
 if TYPE_CHECKING:
-    from cooperative_aio.monitor._app import Monitor
-    from cooperative_aio.monitor._serve import serve
+    from cooperative_aio.monitor._app import Monitor as Monitor
+    from cooperative_aio.monitor._serve import serve as serve
 
-__all__ = ["Monitor", "serve", "watchdog"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{'_app' if name == 'Monitor' else '_serve'}")
-    value = globals()[name] = getattr(module, name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__: list[str]
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
+__all__, __getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "_app": "Monitor",
+        "_serve": "serve",
+    },
+)
+__all__ += ["watchdog"]

@@ -21,19 +21,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cooperative_aio._checks import check_finite
+from cooperative_aio._checks import check_finite, quote
 from cooperative_aio._cooperator import Cooperator
 from cooperative_aio._errors import SchedulerError
 from cooperative_aio._legible import legible
 from cooperative_aio._watch import LoopLag, Watch
 from cooperative_aio._watchdog import Stall, Watchdog
 from cooperative_aio.monitor._page import page
-from cooperative_aio.monitor._places import describe_place
 from cooperative_aio.monitor._snapshot import (
     SORTS,
     Recent,
     Selection,
     describe_failure,
+    describe_place,
     describe_stalls,
     lag_after,
     picture,
@@ -79,7 +79,8 @@ class Monitor:
         read_token: A secret that allows to read. Without it, reading needs none.
         hosts: The host names, without ports, that requests may be for; those of the loopback
             interface by default. `*.example.com` is for all names below that one.
-        places: Places to offload to whose workers to show.
+        places: Places to offload to whose workers to show; by default those that are
+            entered on the loop.
         most: The number of tasks of a Cooperator that are shown.
         interval: Seconds between two measurements of the lag.
         spike: From how many seconds of lag on to show what held the loop, which a thread
@@ -104,15 +105,14 @@ class Monitor:
         _check_token("token", token)
         _check_token("read_token", read_token)
         if isinstance(hosts, str):
-            raise TypeError(f"hosts must be an iterable of names, got {hosts!r}")
+            raise TypeError(f"hosts must be an iterable of names, got {quote(hosts)}")
         if most < 1:
-            raise ValueError(f"most must be at least 1, got {most!r}")
+            raise ValueError(f"most must be at least 1, got {quote(most)}")
         if spike is not None:
             check_finite("spike", spike, positive=True)
-        self._watch = Watch(cooperators, LoopLag(interval))
+        self._watch = Watch(cooperators, LoopLag(interval), places=places)
         self._token = token
         self._readers = [one for one in (read_token, token) if read_token and one]
-        self._places = tuple(places)
         self._most = most
         self._spike = spike
         self._recent = Recent(self._watch.history)
@@ -212,7 +212,9 @@ class Monitor:
             "now": time.perf_counter(),
             "may_change": self._token is not None,
             "cooperators": pictures,
-            "places": [describe_place(place) for place in self._places],
+            "places": [
+                describe_place(name, figures) for name, figures in watch.places().items()
+            ],
             "lag": {"interval": watch.lag.interval, "samples": lag_after(watch.lag, since)},
             "failures": [
                 describe_failure(failure)

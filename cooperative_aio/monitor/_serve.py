@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from cooperative_aio._checks import quote
 from cooperative_aio.monitor._app import Monitor
 
 __all__ = ["listen", "serve", "serving"]
@@ -49,7 +50,9 @@ async def serve(
     Cancellation: ends the server.
     """
     if not _is_loopback(host):
-        raise ValueError(f"host must be an address of the loopback interface, got {host!r}")
+        raise ValueError(
+            f"host must be an address of the loopback interface, got {quote(host)}"
+        )
     with _listen(host, port) as listening:
         app = monitor._answering_as(*monitor._hosts, _in_address(host))
         async with monitor, serving(app, listening, lifespan="off") as address:
@@ -126,7 +129,7 @@ async def serving(app: Any, listening: socket.socket, *, lifespan: str) -> Async
         while not (server.started or task.done()):  # noqa: ASYNC110 (it tells nobody)
             await asyncio.sleep(0.01)
         if task.done():
-            raise RuntimeError(f"cannot serve {app!r}; its lifespan has failed")
+            raise RuntimeError(f"cannot serve {quote(app)}; its lifespan has failed")
         yield f"http://{_in_address(host)}:{port}/"
     finally:
         server.should_exit = True

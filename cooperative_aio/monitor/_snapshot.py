@@ -26,6 +26,7 @@ __all__ = [
     "Recent",
     "Selection",
     "describe_failure",
+    "describe_place",
     "describe_stalls",
     "lag_after",
     "picture",
@@ -292,6 +293,12 @@ def describe_stalls(
                 "place": stall.place,
                 "stack": stall.stack,
             }
+
+
+def describe_place(name: str, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a place to offload to does; None for what it does not tell."""
+    told = {one: figures.get(one) for one in ("limit", "running", "queued", "ended", "deaths")}
+    return {**told, "name": name, "workers": figures.get("workers", ())}
 
 
 def describe_failure(failure: Failure) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Generator
 from math import isqrt
 from typing import Any, Final
 
+from cooperative_aio._checks import quote
 from cooperative_aio._own import cooperate
 from cooperative_aio.monitor._serve import listen, serving
 
@@ -32,7 +33,9 @@ def load(name: str) -> Any:
     try:
         return import_from_string(name)
     except ImportFromStringError as error:
-        raise ValueError(f"target must be module:attribute, got {name!r}: {error}") from None
+        raise ValueError(
+            f"target must be module:attribute, got {quote(name)}: {error}"
+        ) from None
 
 
 async def run_target(target: Any, host: str, port: int, say: Say) -> None:
@@ -62,7 +65,7 @@ async def run_target(target: Any, host: str, port: int, say: Say) -> None:
     else:
         raise TypeError(
             "target must be an ASGI application, an aiohttp.web.Application or a coroutine"
-            f" function without arguments, got {target!r}"
+            f" function without arguments, got {quote(target)}"
         )
 
 

@@ -201,6 +201,7 @@ function showPlaces(places) {
     make("td", { class: "name", text: place.name }),
     make("td", { class: "number", text: `${count(place.running)} of ${count(place.limit)}` }),
     make("td", { class: "number", text: count(place.queued) }),
+    make("td", { class: "number", text: count(place.ended) }),
     make("td", { class: "number", text: count(place.deaths) }),
     make("td", { text: place.workers.map(({ pid, busy, memory }) => [
       `${pid ?? "?"}`, busy ? "busy" : "idle", ...memory === null ? [] : [`${compact.format(memory)}B`],

@@ -17,6 +17,7 @@ The modules, each of which imports only from those above it:
 `_wire`    what passes between a place and what it runs
 `_pulling` the far side: step a generator as batches are ordered
 `_worker`  the main program of a worker
+`_figures` what a place tells of itself
 `_streams` the near side: a source, what it ordered, and what has come
 `_places`  what places have in common
 `_threads` `threads`
@@ -30,75 +31,45 @@ The modules, each of which imports only from those above it:
 Each is imported when something of it is first used: workers need the first four only.
 """
 
-from importlib import import_module
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cooperative_aio._lazy import lazy
+
 if TYPE_CHECKING:
-    from cooperative_aio.offload._dask import Dask, dask
-    from cooperative_aio.offload._map import Results, map  # noqa: A004
-    from cooperative_aio.offload._places import BatchSource, Place
-    from cooperative_aio.offload._pools import (
-        Interpreters,
-        Processes,
-        interpreters,
-        processes,
-    )
-    from cooperative_aio.offload._streams import Source
-    from cooperative_aio.offload._threads import Threads, threads
-    from cooperative_aio.offload._wire import (
-        RemoteError,
-        RemoteTraceback,
-        SourceClosed,
-        WorkerDied,
-    )
+    from cooperative_aio.offload._dask import Dask as Dask
+    from cooperative_aio.offload._dask import dask as dask
+    from cooperative_aio.offload._figures import PlaceFigures as PlaceFigures
+    from cooperative_aio.offload._figures import WorkerFigures as WorkerFigures
+    from cooperative_aio.offload._map import Results as Results
+    from cooperative_aio.offload._map import map as map  # noqa: A004
+    from cooperative_aio.offload._places import BatchSource as BatchSource
+    from cooperative_aio.offload._places import Place as Place
+    from cooperative_aio.offload._pools import Interpreters as Interpreters
+    from cooperative_aio.offload._pools import Processes as Processes
+    from cooperative_aio.offload._pools import interpreters as interpreters
+    from cooperative_aio.offload._pools import processes as processes
+    from cooperative_aio.offload._streams import Source as Source
+    from cooperative_aio.offload._threads import Threads as Threads
+    from cooperative_aio.offload._threads import threads as threads
+    from cooperative_aio.offload._wire import RemoteError as RemoteError
+    from cooperative_aio.offload._wire import RemoteTraceback as RemoteTraceback
+    from cooperative_aio.offload._wire import SourceClosed as SourceClosed
+    from cooperative_aio.offload._wire import WorkerDied as WorkerDied
 
-__all__ = [
-    "BatchSource",
-    "Dask",
-    "Interpreters",
-    "Place",
-    "Processes",
-    "RemoteError",
-    "RemoteTraceback",
-    "Results",
-    "Source",
-    "SourceClosed",
-    "Threads",
-    "WorkerDied",
-    "dask",
-    "interpreters",
-    "map",
-    "processes",
-    "threads",
-]
-
-_HOMES = {
-    "BatchSource": "cooperative_aio.offload._places",
-    "Dask": "cooperative_aio.offload._dask",
-    "Interpreters": "cooperative_aio.offload._pools",
-    "Place": "cooperative_aio.offload._places",
-    "Processes": "cooperative_aio.offload._pools",
-    "RemoteError": "cooperative_aio.offload._wire",
-    "RemoteTraceback": "cooperative_aio.offload._wire",
-    "Results": "cooperative_aio.offload._map",
-    "Source": "cooperative_aio.offload._streams",
-    "SourceClosed": "cooperative_aio.offload._wire",
-    "Threads": "cooperative_aio.offload._threads",
-    "WorkerDied": "cooperative_aio.offload._wire",
-    "dask": "cooperative_aio.offload._dask",
-    "interpreters": "cooperative_aio.offload._pools",
-    "map": "cooperative_aio.offload._map",
-    "processes": "cooperative_aio.offload._pools",
-    "threads": "cooperative_aio.offload._threads",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__: list[str]
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
+__all__, __getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "_dask": "Dask dask",
+        "_figures": "PlaceFigures WorkerFigures",
+        "_map": "Results map",
+        "_places": "BatchSource Place",
+        "_pools": "Interpreters Processes interpreters processes",
+        "_streams": "Source",
+        "_threads": "Threads threads",
+        "_wire": "RemoteError RemoteTraceback SourceClosed WorkerDied",
+    },
+)

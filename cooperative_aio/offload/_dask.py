@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from importlib import import_module
 from typing import Any, Final, Self
 
+from cooperative_aio._checks import quote
 from cooperative_aio._host import check_host_has
 from cooperative_aio.offload._core import check_count
 from cooperative_aio.offload._places import StreamingPlace
@@ -91,13 +92,20 @@ class _ActorLink:
     """Link with a generator, in an actor on a worker of the cluster."""
 
     def __init__(
-        self, stream: Stream, future: Any, actor: Any, address: str, pickle: Any
+        self,
+        stream: Stream,
+        future: Any,
+        actor: Any,
+        address: str,
+        pickle: Any,
+        died: Callable[[], object],
     ) -> None:
         self.future: Any = future
         self.address: str = address
         self._stream = stream
         self._actor = actor
         self._pickle = pickle
+        self._died = died
         self._calls: set[asyncio.Task[None]] = set()
         self._next = 0  # number of the batch that is due
         self._early: dict[int, tuple[bytes, bytes | None]] = {}
@@ -116,6 +124,7 @@ class _ActorLink:
             " its Dask worker is left to itself",
             self._stream.name,
         )
+        self._died()
         self._stream.finish(None)
 
     def lose(self, why: Exception) -> None:
@@ -125,6 +134,8 @@ class _ActorLink:
             f" {self._stream.name} had come to its end ({why!r})"
         )
         error.__cause__ = why
+        if not self._stream.over.done():
+            self._died()
         self._stream.finish(error)
 
     def load(self, data: bytes) -> list[Any]:
@@ -181,7 +192,7 @@ class Dask(StreamingPlace):
         if isinstance(cluster, self._distributed.Client) and not cluster.asynchronous:
             raise TypeError(
                 f"cluster must be a Client(asynchronous=True), an address or a cluster,"
-                f" got {cluster!r}"
+                f" got {quote(cluster)}"
             )
 
     async def __aenter__(self) -> Self:
@@ -225,7 +236,7 @@ class Dask(StreamingPlace):
             finally:
                 stream.queued = False
                 del self._starting[stream]
-            link = _ActorLink(stream, future, actor, address, self._pickle)
+            link = _ActorLink(stream, future, actor, address, self._pickle, self._note_death)
             self._links.add(link)
             stream.connect(link)
             await stream.settle()

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
 from cooperative_aio._draining import BatchSource
 from cooperative_aio.offload._core import check_count, check_finite
+from cooperative_aio.offload._figures import PlaceFigures, WorkerFigures, enter, leave
 from cooperative_aio.offload._streams import Source, Stream, outlast
 from cooperative_aio.offload._wire import name_of, quoted
 
@@ -23,7 +24,9 @@ class Place(Protocol):
     """Protocol of all places, such as those of `threads()` and `processes()`.
 
     A place of your own needs nothing else from this package: its `open` returns an object
-    with `next_batch`, `close` and, if it can, `abandon`; see `BatchSource`.
+    with `next_batch`, `close` and, if it can, `abandon`; see `BatchSource`. The monitor and
+    the metrics show it by its `name` and by what its `figures()` tells, a `PlaceFigures`;
+    both are optional.
     """
 
     def open(
@@ -53,6 +56,18 @@ class StreamingPlace(ABC):
         self._jobs: dict[asyncio.Task[None], Stream] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._state = "new"
+        self._ended = 0
+        self._deaths = 0
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop on which it was entered; None before that."""
+        return self._loop
+
+    @property
+    def name(self) -> str:
+        """What messages and the monitor call it."""
+        return self._name
 
     @property
     def limit(self) -> int:
@@ -105,6 +120,27 @@ class StreamingPlace(ABC):
         """
         return factory, args, kwargs
 
+    def figures(self) -> PlaceFigures:
+        """Return what the place does at this moment; may be called in any thread."""
+        streams = list(self._jobs.values())
+        queued = sum(stream.queued for stream in streams)
+        return PlaceFigures(
+            name=self._name,
+            limit=self._limit,
+            running=len(streams) - queued,
+            queued=queued,
+            ended=self._ended,
+            deaths=self._deaths,
+            workers=self._figures_of_workers(),
+        )
+
+    def _figures_of_workers(self) -> tuple[WorkerFigures, ...]:
+        return ()
+
+    def _note_death(self) -> None:
+        """Count a worker that is no more, or was left to itself."""
+        self._deaths += 1
+
     # Running generators
 
     async def _run(self, stream: Stream) -> None:
@@ -125,6 +161,7 @@ class StreamingPlace(ABC):
         finally:
             stream.finish(None)
             del self._jobs[task]
+            self._ended += 1
 
     @abstractmethod
     async def _serve(self, stream: Stream) -> None:
@@ -149,6 +186,7 @@ class StreamingPlace(ABC):
             )
         self._loop = asyncio.get_running_loop()
         self._state = "entered"
+        enter(self)
         return self
 
     async def __aexit__(
@@ -162,6 +200,7 @@ class StreamingPlace(ABC):
         Cancellation: takes effect when they have ended.
         """
         self._state = "left"
+        leave(self)
         for stream in self._jobs.values():
             stream.abandon()
         cancelled: asyncio.CancelledError | None = None

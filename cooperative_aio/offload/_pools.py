@@ -8,8 +8,10 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+from cooperative_aio._checks import quote
 from cooperative_aio._host import check_host_has
 from cooperative_aio.offload._core import check_count
+from cooperative_aio.offload._figures import WorkerFigures
 from cooperative_aio.offload._hosts import InterpreterHost, ProcessHost, pool_class
 from cooperative_aio.offload._places import StreamingPlace
 from cooperative_aio.offload._streams import Stream
@@ -25,10 +27,14 @@ class WorkerPlace(StreamingPlace):
     def __init__(self, name: str, limit: int, prefetch: int, grace: float) -> None:
         super().__init__(name, limit, prefetch, grace)
         self._idle: list[Worker] = []
+        self._workers: dict[Worker, None] = {}  # those too that start, run and end
 
     @abstractmethod
     def _new_worker(self) -> Worker:
         """Return a worker that is yet to be started."""
+
+    def _figures_of_workers(self) -> tuple[WorkerFigures, ...]:
+        return tuple(one.figures() for one in tuple(self._workers) if not one.is_gone)
 
     def _prepare(
         self, factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -42,6 +48,7 @@ class WorkerPlace(StreamingPlace):
                 return
             stream.disconnect()  # it has died while it was idle
         worker = self._new_worker()
+        self._workers[worker] = None
         try:
             await worker.start()
         except BaseException:
@@ -61,11 +68,17 @@ class WorkerPlace(StreamingPlace):
         if worker.alive:
             self._idle.append(worker)
         else:
+            await self._shut_down(worker)
+
+    async def _shut_down(self, worker: Worker) -> None:
+        try:
             await worker.shut_down(self._grace)
+        finally:
+            del self._workers[worker]
 
     async def _leave(self) -> None:
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(worker.shut_down(self._grace) for worker in idle))
+        await asyncio.gather(*(self._shut_down(worker) for worker in idle))
 
 
 class Processes(WorkerPlace):
@@ -76,7 +89,7 @@ class Processes(WorkerPlace):
         self._nice = nice
 
     def _new_worker(self) -> Worker:
-        return Worker("worker process", ProcessHost(self._nice))
+        return Worker("worker process", ProcessHost(self._nice), self._note_death)
 
 
 def processes(
@@ -115,7 +128,7 @@ def processes(
     """
     check_host_has("processes", "run generators in processes", "cooperate() with them")
     workers = _count_workers(workers)
-    complaint = f"nice must be an integer from 0 to 19, got {nice!r}"
+    complaint = f"nice must be an integer from 0 to 19, got {quote(nice)}"
     if isinstance(nice, bool) or not isinstance(nice, int):
         raise TypeError(complaint)
     if not 0 <= nice <= 19:  # noqa: PLR2004
@@ -127,7 +140,7 @@ class Interpreters(WorkerPlace):
     """Place whose generators run in interpreters; `interpreters()` makes it."""
 
     def _new_worker(self) -> Worker:
-        return Worker("interpreter of process", InterpreterHost())
+        return Worker("interpreter of process", InterpreterHost(), self._note_death)
 
 
 def interpreters(

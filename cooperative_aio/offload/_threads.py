@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 from anyio import CapacityLimiter, to_thread
@@ -24,8 +25,9 @@ logger: Final = logging.getLogger("cooperative_aio")
 class _ThreadLink:
     """Link with a generator that runs in a thread, and where its replies go."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, died: Callable[[], object]) -> None:
         self._stream = stream
+        self._died = died
         self._orders = QueuedOrders()
         self._began = False
         # A thread that is given up is a daemon; the place has counted it already
@@ -50,6 +52,7 @@ class _ThreadLink:
             " its thread is left to itself",
             self._stream.name,
         )
+        self._died()
         self._stream.finish(None)
         self.task.cancel()
 
@@ -87,7 +90,7 @@ class Threads(StreamingPlace):
     """Place whose generators run in threads; `threads()` makes it."""
 
     async def _serve(self, stream: Stream) -> None:
-        thread = _ThreadLink(stream)
+        thread = _ThreadLink(stream, self._note_death)
         stream.connect(thread)
         try:
             await stream.settle()

@@ -11,10 +11,13 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 
+from cooperative_aio.offload._figures import WorkerFigures, memory_of
 from cooperative_aio.offload._hosts import Host
 from cooperative_aio.offload._pulling import Order
 from cooperative_aio.offload._streams import Stream, outlast
@@ -44,12 +47,16 @@ class Worker(asyncio.BufferedProtocol):
     Args:
         kind: What messages call it.
         host: What it lives in.
+        died: Called when it has gone without being asked to, or is left to itself.
     """
 
-    def __init__(self, kind: str, host: Host) -> None:
+    def __init__(
+        self, kind: str, host: Host, died: Callable[[], object] = lambda: None
+    ) -> None:
         self.alive: bool = False  # it can be given a generator
         self._kind = kind
         self._host = host
+        self._died = died
         self._pid = 0
         self._transport: asyncio.Transport | None = None
         self._endings: socket.socket | None = None
@@ -62,6 +69,18 @@ class Worker(asyncio.BufferedProtocol):
         self._ready: asyncio.Future[None] | None = None
         self._gone: asyncio.Future[None] | None = None
         self._job: asyncio.Future[None] | None = None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing is left of it."""
+        return self._gone is not None and self._gone.done()
+
+    def figures(self) -> WorkerFigures:
+        """Return what there is to see of it; may be called in any thread."""
+        pid = self._pid or None
+        is_apart = pid is not None and pid != os.getpid()
+        busy = self._stream is not None or not self.alive
+        return WorkerFigures(pid, busy, memory_of(pid) if is_apart else None)
 
     # Its life
 
@@ -130,6 +149,7 @@ class Worker(asyncio.BufferedProtocol):
             self._gone.set_result(None)
         if not self._ready.done():
             self._trouble = trouble
+            self._died()
             self._ready.set_result(None)
 
     async def shut_down(self, grace: float) -> None:
@@ -193,6 +213,7 @@ class Worker(asyncio.BufferedProtocol):
         """Note that it has died, or cannot be talked to any more."""
         if not self.alive:
             return
+        self._died()
         begun = self._has_begun()
         self._hang_up()
         stream = self._stream

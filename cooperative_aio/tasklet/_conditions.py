@@ -1,13 +1,12 @@
-"""What every wait condition has in common."""
+"""What every wait condition has in common, and the one that is a callable."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections import deque
+from collections.abc import Generator
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from cooperative_aio.tasklet._tasklet import Tasklet
+from cooperative_aio.tasklet._ending import Joinable
 
 
 class WaitCondition:
@@ -33,7 +32,7 @@ class WaitCondition:
     def __init__(self) -> None:
         self.triggered = False
 
-    def arm(self, tasklet: Tasklet[Any]) -> None:
+    def arm(self, tasklet: Any) -> None:
         """Begin to watch on behalf of `tasklet`, which calls this.
 
         Each call is followed by one of `disarm` before the next. An error raised here
@@ -61,14 +60,14 @@ class WaitCondition:
         return event
 
 
-class Watch(WaitCondition):
+class Exclusive(WaitCondition):
     """Base of this package's conditions, which serve one tasklet at a time."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._tasklet: Tasklet[Any] | None = None
+        self._tasklet: Joinable[Any] | None = None
 
-    def arm(self, tasklet: Tasklet[Any]) -> None:
+    def arm(self, tasklet: Joinable[Any]) -> None:
         """Begin to watch on behalf of `tasklet`, which calls this.
 
         Raises:
@@ -92,7 +91,7 @@ class Watch(WaitCondition):
             self._tasklet = None
             self._stop()
 
-    def _start(self, tasklet: Tasklet[Any]) -> None:
+    def _start(self, tasklet: Joinable[Any]) -> None:
         """Begin to watch; what `arm` adds to this is the same for all."""
 
     def _stop(self) -> None:
@@ -104,3 +103,52 @@ class Watch(WaitCondition):
         return tasklet is not None and tasklet.wait_condition_fired(
             self, triggered=True, **attributes
         )
+
+
+V = TypeVar("V")
+
+
+class WaitForCall(Exclusive, Generic[V]):
+    """A function to give away, and the condition that it has been called.
+
+        called = WaitForCall()
+        asyncio.get_running_loop().call_soon(called, "hello")
+
+        def wait():
+            yield called
+            return called.args
+
+        print(await run(wait()))  # ('hello',)
+
+    `args` and `kwargs` are then the arguments of the call. The tasklet runs before the
+    call returns, so it may set `return_value` for the caller. As in Kiwi. Here, a
+    call before the tasklet first waits is kept for it, and a call after it has ceased to
+    wait is ignored.
+
+    Args:
+        return_value: The value that the call returns.
+    """
+
+    def __init__(self, return_value: V | None = None) -> None:
+        super().__init__()
+        self.return_value = return_value
+        self.args: tuple[Any, ...] | None = None
+        self.kwargs: dict[str, Any] | None = None
+        self._early: deque[tuple[tuple[Any, ...], dict[str, Any]]] | None = deque()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> V | None:
+        """Report the call to the tasklet and return `return_value`.
+
+        Raises:
+            RuntimeError: The call comes from another thread than the loop's.
+        """
+        if self._early is not None:
+            self._early.append((args, kwargs))
+        else:
+            self._fire(args=args, kwargs=kwargs)
+        return self.return_value
+
+    def _start(self, tasklet: Joinable[Any]) -> None:  # noqa: ARG002 - of all conditions
+        early, self._early = self._early or (), None
+        for args, kwargs in early:
+            self._fire(args=args, kwargs=kwargs)

@@ -1,20 +1,54 @@
-"""The end of a tasklet: its result, and those who wait for it."""
+"""The states of a tasklet; its end: its result, and what waits for it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import itertools
+import threading
 import warnings
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, NoReturn, TypeVar
 
+from cooperative_aio._checks import quote
 from cooperative_aio._futures import FaithfulFuture, cancel_with
-from cooperative_aio.tasklet._states import State, check_move
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from cooperative_aio.tasklet._tasklet import Tasklet
+class State(IntEnum):
+    """What a tasklet is doing; the numbers are Kiwi's."""
+
+    RUNNING = 0
+    """Its generator is executing code."""
+    SUSPENDED = 1
+    """It waits for an event, or to be started."""
+    MSGSEND = 2
+    """It is sending a message; what is sent to it meanwhile is queued."""
+    ZOMBIE = 3
+    """Its generator has ended."""
+
+
+# A tasklet is made SUSPENDED. Each resumption makes it RUNNING. What it yields
+# decides what comes next: a message MSGSEND, anything to wait for (and a mistake,
+# which is thrown back at it) SUSPENDED; returning or raising makes it a ZOMBIE. The
+# end of the loop makes one of whatever is left.
+MOVES: tuple[tuple[State, ...], ...] = (
+    (State.SUSPENDED, State.MSGSEND, State.ZOMBIE),  # from RUNNING
+    (State.RUNNING, State.ZOMBIE),  # from SUSPENDED
+    (State.RUNNING, State.ZOMBIE),  # from MSGSEND
+    (),  # from ZOMBIE
+)
+
+
+def check_move(old: State, new: State) -> None:
+    """Refuse a move that the table does not have.
+
+    Raises:
+        RuntimeError: The tasklet cannot get from `old` to `new`.
+    """
+    if new not in MOVES[old]:
+        raise RuntimeError(f"cannot make a {old.name} tasklet {new.name}")
+
 
 R = TypeVar("R")
 
@@ -32,6 +66,7 @@ class Joinable(FaithfulFuture[R]):
     def __init__(self) -> None:
         super().__init__(loop=_running_loop())
         self._now = State.SUSPENDED
+        self._thread = threading.get_ident()
         self._join_callbacks: dict[int, Callable[[], object]] = {}
         self.return_value: R | None = None
 
@@ -39,6 +74,63 @@ class Joinable(FaithfulFuture[R]):
     def state(self) -> State:
         """What the tasklet is doing: `STATE_RUNNING` or one of the others."""
         return self._now
+
+    # What a Tasklet adds to this for its conditions, its messages and the engine
+
+    context: contextvars.Context
+    gen: Any
+    message_actions: Any
+    wait_list: Any
+
+    def send_message(self, message: Any) -> None:
+        """Send it a message from outside of tasklets."""
+        raise NotImplementedError
+
+    def wait_condition_fired(self, condition: Any, /, **attributes: Any) -> bool:
+        """Report an occurrence of a condition; tell whether to stay armed."""
+        raise NotImplementedError
+
+    def forget(self, condition: Any) -> None:
+        """Drop the occurrences of a condition that were not delivered yet."""
+        raise NotImplementedError
+
+    def disarm(self, condition: Any) -> None:
+        """Disarm a condition and drop what it has reported."""
+        raise NotImplementedError
+
+    def read_event(self) -> Any:
+        """Return the event of the last yield, once."""
+        raise NotImplementedError
+
+    def abandon(self) -> None:
+        """Close the generator now."""
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Have it begin when the engine comes to it."""
+        raise NotImplementedError
+
+    def post(self, message: Any) -> bool:
+        """Put a message into the box; tell whether the caller is to run this tasklet."""
+        raise NotImplementedError
+
+    def ready(self) -> bool:
+        """Tell whether there is anything to resume it with, and choose it."""
+        raise NotImplementedError
+
+    def step(self) -> tuple[Joinable[Any], ...]:
+        """Resume the generator once; return the tasklets that must run before it goes on."""
+        raise NotImplementedError
+
+    def released(self) -> None:
+        """Note that no stack holds it any more."""
+        raise NotImplementedError
+
+    def _check_thread(self) -> None:
+        if threading.get_ident() != self._thread:
+            raise RuntimeError(
+                "cannot resume a tasklet from another thread; use loop.call_soon_threadsafe"
+            )
 
     def _move(self, new: State) -> None:
         check_move(self._now, new)
@@ -138,21 +230,29 @@ class Joinable(FaithfulFuture[R]):
         except Warning as error:  # made an error: it must not tear the engine
             self._report(text, error)
 
+    def _warn_of_undeclared(self, message: object) -> None:
+        self._warn(f"{message!r} discarded, {self!r} does not declare it")
+
+    def __repr__(self) -> str:
+        frame = getattr(self.gen, "gi_frame", None)
+        where = "" if frame is None else f" {frame.f_code.co_qualname} at line {frame.f_lineno}"
+        return f"<{type(self).__name__} {self._now.name}{where}>"
+
 
 def is_tasklet(value: object) -> bool:
     """Tell whether `value` is a Tasklet."""
     return isinstance(value, Joinable)
 
 
-def as_tasklet(name: str, value: object) -> Tasklet[Any]:
+def as_tasklet(name: str, value: object) -> Joinable[Any]:
     """Return `value`, which must be a Tasklet.
 
     Raises:
         TypeError: It is something else.
     """
     if not isinstance(value, Joinable):
-        raise TypeError(f"{name} must be a Tasklet, got {value!r}")
-    return value  # type: ignore[return-value]
+        raise TypeError(f"{name} must be a Tasklet, got {quote(value)}")
+    return value
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from enum import IntFlag
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from cooperative_aio.tasklet._conditions import Watch
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from cooperative_aio.tasklet._tasklet import Tasklet
+from cooperative_aio._checks import quote
+from cooperative_aio.tasklet._conditions import Exclusive
+from cooperative_aio.tasklet._ending import Joinable
 
 
 class HasFileno(Protocol):
@@ -34,7 +32,7 @@ _NAMES = {"readable": IOCondition.READABLE, "writable": IOCondition.WRITABLE}
 _POLLOUT = 4  # of select, and of GLib, which Kiwi's callers have
 
 
-class WaitForIO(Watch):
+class WaitForIO(Exclusive):
     """The condition that a file descriptor is ready.
 
     `condition` is then what it is ready for; before that it is None. The condition happens
@@ -70,7 +68,7 @@ class WaitForIO(Watch):
         self._copy = -1
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def _start(self, tasklet: Tasklet[Any]) -> None:
+    def _start(self, tasklet: Joinable[Any]) -> None:
         loop = tasklet.get_loop()
         self._loop = loop
         self._copy = copy = _duplicate(_descriptor(self.filedes))
@@ -82,7 +80,7 @@ class WaitForIO(Watch):
         except OSError as error:
             self._stop()
             raise ValueError(
-                f"filedes must be a descriptor that can be polled, got {self.filedes!r}"
+                f"filedes must be a descriptor that can be polled, got {quote(self.filedes)}"
             ) from error
         except BaseException:
             self._stop()
@@ -110,13 +108,15 @@ def _interest(condition: object) -> IOCondition:
     else:
         found = IOCondition(0)
     if not found:
-        raise ValueError(f"condition must be readable, writable or both, got {condition!r}")
+        raise ValueError(
+            f"condition must be readable, writable or both, got {quote(condition)}"
+        )
     return found
 
 
 def _descriptor(filedes: int | HasFileno) -> int:
     """Return the number of an open descriptor."""
-    closed = f"filedes must be an open file descriptor, got {filedes!r}"
+    closed = f"filedes must be an open file descriptor, got {quote(filedes)}"
     number: object = None
     if isinstance(filedes, bool):
         pass
@@ -129,7 +129,7 @@ def _descriptor(filedes: int | HasFileno) -> int:
             raise ValueError(closed) from error
     if not isinstance(number, int):
         raise TypeError(
-            f"filedes must be a file descriptor or have a fileno(), got {filedes!r}"
+            f"filedes must be a file descriptor or have a fileno(), got {quote(filedes)}"
         )
     try:
         os.fstat(number)

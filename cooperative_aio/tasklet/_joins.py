@@ -1,25 +1,22 @@
-"""Waiting for what ends by itself: tasklets, futures, coroutines."""
+"""What a tasklet waits for: what ends by itself, and all that it has yielded."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from cooperative_aio.tasklet._conditions import Watch
-from cooperative_aio.tasklet._ending import as_tasklet
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from cooperative_aio.tasklet._tasklet import Tasklet
+from cooperative_aio._checks import quote
+from cooperative_aio.tasklet._conditions import Exclusive, WaitCondition
+from cooperative_aio.tasklet._ending import Joinable, as_tasklet, is_tasklet
 
 T = TypeVar("T")
 
 
-class _Completion(Watch):
+class _Completion(Exclusive):
     """The condition that a future is done, whatever owns it."""
 
     once = True
@@ -29,11 +26,11 @@ class _Completion(Watch):
         self._token: object = None
         self._unwatch: Callable[[], object] = object
 
-    def _watch(self, tasklet: Tasklet[Any], future: asyncio.Future[Any]) -> None:
+    def _watch(self, tasklet: Joinable[Any], future: asyncio.Future[Any]) -> None:
         if future is tasklet:
             raise RuntimeError("cannot wait for a tasklet in itself; it would never end")
         if future.get_loop() is not tasklet.get_loop():
-            raise RuntimeError(f"cannot wait for {future!r}; it belongs to another loop")
+            raise RuntimeError(f"cannot wait for {quote(future)}; it belongs to another loop")
         # A loop that has it in its queue calls it even after it was removed: the token
         # tells which arming it was made for.
         self._token = token = object()
@@ -64,9 +61,9 @@ class WaitForTasklet(_Completion, Generic[T]):
             one of another loop, gets a RuntimeError at the `yield`.
     """
 
-    def __init__(self, tasklet: Tasklet[T]) -> None:
+    def __init__(self, tasklet: Joinable[T]) -> None:
         super().__init__()
-        self.tasklet: Tasklet[T] = as_tasklet("tasklet", tasklet)
+        self.tasklet: Joinable[T] = as_tasklet("tasklet", tasklet)
         self.owned = False
         self.retval: T | None = None
 
@@ -75,7 +72,7 @@ class WaitForTasklet(_Completion, Generic[T]):
         self.retval = self.tasklet.result()
         return self
 
-    def _start(self, tasklet: Tasklet[Any]) -> None:
+    def _start(self, tasklet: Joinable[Any]) -> None:
         self._watch(tasklet, self.tasklet)
 
 
@@ -105,7 +102,7 @@ class WaitForAwaitable(_Completion, Generic[T]):
     def __init__(self, awaitable: Awaitable[T]) -> None:
         super().__init__()
         if not (asyncio.isfuture(awaitable) or inspect.isawaitable(awaitable)):
-            raise TypeError(f"awaitable must be awaitable, got {awaitable!r}")
+            raise TypeError(f"awaitable must be awaitable, got {quote(awaitable)}")
         self.awaitable = awaitable
         self._future: asyncio.Future[T] | None = None
         self.event = Event.CONDITION
@@ -120,12 +117,12 @@ class WaitForAwaitable(_Completion, Generic[T]):
             self.event
         ]
 
-    def _start(self, tasklet: Tasklet[Any]) -> None:
+    def _start(self, tasklet: Joinable[Any]) -> None:
         if self._future is None or not self._future.done():
             self._future = self._as_future(tasklet)
         self._watch(tasklet, self._future)
 
-    def _as_future(self, tasklet: Tasklet[Any]) -> asyncio.Future[T]:
+    def _as_future(self, tasklet: Joinable[Any]) -> asyncio.Future[T]:
         awaitable = self.awaitable
         if asyncio.isfuture(awaitable):
             return awaitable
@@ -144,3 +141,93 @@ class WaitForAwaitable(_Completion, Generic[T]):
 
 async def _await(awaitable: Awaitable[T]) -> T:
     return await awaitable
+
+
+EXPECTED = (
+    "yielded values must be a Message, or one or several of WaitConditions, Tasklets, "
+    "generators and awaitables"
+)
+
+
+class Round:
+    """The conditions of one wait, and what was yielded for each of them."""
+
+    def __init__(self) -> None:
+        self.conditions: list[WaitCondition] = []
+        self._yielded: list[object] = []
+
+    def same(self, yielded: object) -> bool:
+        """Tell whether this is again the one condition that was yielded last."""
+        return len(self._yielded) == 1 and self.conditions[0] is yielded
+
+    def next(
+        self, yielded: object, new_tasklet: Callable[[Generator[Any, Any, Any]], Joinable[Any]]
+    ) -> tuple[Round, list[Joinable[Any]]]:
+        """Return the round that `yielded` asks for, and the tasklets it has to start.
+
+        What was yielded in the last round, too, keeps its condition.
+
+        Raises:
+            TypeError: It is nothing that a tasklet can wait for.
+            ValueError: It is an empty list or tuple.
+        """
+        sole = not isinstance(yielded, (list, tuple))
+        values: Sequence[object] = [yielded] if sole else yielded  # type: ignore[assignment]
+        if not values:
+            raise ValueError(f"{EXPECTED}, got {quote(yielded)}")
+        for value in values:
+            if not _valid(value):
+                raise TypeError(f"{EXPECTED}, got {quote(value)}")
+        known = {id(v): c for v, c in zip(self._yielded, self.conditions, strict=True)}
+        new = Round()
+        started: list[Joinable[Any]] = []
+        for value in {id(v): v for v in values}.values():
+            condition = known.get(id(value)) or _condition(value, new_tasklet, started)
+            if isinstance(condition, WaitForAwaitable) and value is not condition:
+                condition.event = Event.RESULT if sole else Event.FUTURE
+            new._yielded.append(value)
+            new.conditions.append(condition)
+        return new, started
+
+    def arm(self, tasklet: Joinable[Any], armed: set[int]) -> None:
+        """Arm the conditions that are not armed yet.
+
+        When one cannot be armed, only those that were remain.
+        """
+        new = [c for c in self.conditions if id(c) not in armed]
+        for place, condition in enumerate(new):
+            try:
+                condition.arm(tasklet)
+            except BaseException:
+                pairs = zip(self._yielded, self.conditions, strict=True)
+                left = [(v, c) for v, c in pairs if id(c) in armed]
+                self._yielded, self.conditions = [v for v, _ in left], [c for _, c in left]
+                for other in new[:place]:
+                    tasklet.disarm(other)
+                raise
+
+
+def _valid(value: object) -> bool:
+    return (
+        isinstance(value, (WaitCondition, Generator))
+        or asyncio.isfuture(value)
+        or inspect.isawaitable(value)
+    )
+
+
+def _condition(
+    value: Any,
+    new_tasklet: Callable[[Generator[Any, Any, Any]], Joinable[Any]],
+    started: list[Joinable[Any]],
+) -> WaitCondition:
+    if isinstance(value, WaitCondition):
+        return value
+    if is_tasklet(value):
+        return WaitForTasklet(value)
+    if isinstance(value, Generator):
+        tasklet = new_tasklet(value)
+        started.append(tasklet)
+        condition = WaitForTasklet(tasklet)
+        condition.owned = True
+        return condition
+    return WaitForAwaitable(value)

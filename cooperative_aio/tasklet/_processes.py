@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import struct
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from cooperative_aio._checks import quote
 from cooperative_aio._host import check_host_has
-from cooperative_aio.tasklet._conditions import Watch
+from cooperative_aio.tasklet._conditions import Exclusive
+from cooperative_aio.tasklet._ending import Joinable
 
 if sys.platform == "linux":
     import fcntl
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from cooperative_aio.tasklet._tasklet import Tasklet
 
 POLL = 0.02
 """How often a child is looked at where there is no pidfd, in seconds."""
@@ -29,7 +27,7 @@ _PIDFD_INFO_EXIT = 1 << 3
 _PIDFD_GET_INFO = 3 << 30 | 64 << 16 | 0xFF << 8 | 11
 
 
-class WaitForProcess(Watch):
+class WaitForProcess(Exclusive):
     """The condition that a child process has ended.
 
     `status` is then its wait status, as `os.waitpid` gives it, and `returncode` the exit
@@ -55,9 +53,9 @@ class WaitForProcess(Watch):
     def __init__(self, pid: int) -> None:
         super().__init__()
         if isinstance(pid, bool) or not isinstance(pid, int):
-            raise TypeError(f"pid must be a process identifier, got {pid!r}")
+            raise TypeError(f"pid must be a process identifier, got {quote(pid)}")
         if pid <= 0:
-            raise ValueError(f"pid must be greater than 0, got {pid!r}")
+            raise ValueError(f"pid must be greater than 0, got {quote(pid)}")
         check_host_has("processes", "wait for a process", "wait for a tasklet")
         self.pid = pid
         self.status: int | None = None
@@ -71,7 +69,7 @@ class WaitForProcess(Watch):
         """The exit code, or minus the number of the signal that killed it."""
         return None if self.status is None else os.waitstatus_to_exitcode(self.status)
 
-    def _start(self, tasklet: Tasklet[Any]) -> None:
+    def _start(self, tasklet: Joinable[Any]) -> None:
         self._loop = loop = tasklet.get_loop()
         if self._ended:
             self._handle = loop.call_soon(self._fire)
@@ -83,7 +81,7 @@ class WaitForProcess(Watch):
             raise ChildProcessError(
                 error.errno,
                 "pid must be a child of this process that nobody has waited for, "
-                f"got {self.pid!r}",
+                f"got {quote(self.pid)}",
             ) from error
         if self._pidfd is None:
             self._handle = loop.call_later(POLL, self._look)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from collections.abc import Callable, Generator
+from typing import Any, ParamSpec, TypeVar
 
 from cooperative_aio.tasklet._engine import here
 from cooperative_aio.tasklet._tasklet import Tasklet
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
 
 R = TypeVar("R")
 P = ParamSpec("P")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
+from cooperative_aio._checks import quote
 from cooperative_aio._host import check_host_has
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
 
 # Handlers belong to the process, and to its main thread, so one table does.
 _receivers: dict[signal.Signals, SystemSignal] = {}
@@ -94,7 +93,9 @@ def as_signal(value: Any) -> signal.Signals:
     try:
         number = signal.Signals(value)
     except ValueError as error:
-        raise ValueError(f"signal must be a signal of this system, got {value!r}") from error
+        raise ValueError(
+            f"signal must be a signal of this system, got {quote(value)}"
+        ) from error
     if number in {getattr(signal, "SIGKILL", None), getattr(signal, "SIGSTOP", None)}:
         raise ValueError(f"signal must be one that can be caught, got {number.name}")
     return number

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 from collections.abc import Generator
 from enum import Enum
 from typing import Any, TypeVar
 
+from cooperative_aio._checks import quote
 from cooperative_aio.tasklet._conditions import WaitCondition
-from cooperative_aio.tasklet._ending import Joinable, as_tasklet
-from cooperative_aio.tasklet._engine import drive, here
-from cooperative_aio.tasklet._inbox import Inbox
-from cooperative_aio.tasklet._joins import WaitForTasklet
-from cooperative_aio.tasklet._messages import Message
-from cooperative_aio.tasklet._rounds import Round
-from cooperative_aio.tasklet._shutdown import keeper_of
-from cooperative_aio.tasklet._states import State
+from cooperative_aio.tasklet._ending import Joinable, State, as_tasklet
+from cooperative_aio.tasklet._engine import drive, here, keeper_of
+from cooperative_aio.tasklet._joins import Round, WaitForTasklet
+from cooperative_aio.tasklet._messages import Inbox, Message
 
 R = TypeVar("R")
 
@@ -70,10 +66,9 @@ class Tasklet(Joinable[R]):
         if gen is None:
             gen = self.run()
         if not isinstance(gen, Generator):
-            raise TypeError(f"gen must be a generator, got {gen!r}")
+            raise TypeError(f"gen must be a generator, got {quote(gen)}")
         self.gen: Generator[Any, Any, R] | None = gen
         self.context: contextvars.Context = contextvars.copy_context()
-        self._thread = threading.get_ident()
         self._round = Round()
         self._actions: dict[str, int] = {}
         self._inbox = Inbox()
@@ -137,7 +132,7 @@ class Tasklet(Joinable[R]):
             RuntimeError: The call comes from another thread than the loop's.
         """
         if not isinstance(message, Message):
-            raise TypeError(f"message must be a Message, got {message!r}")
+            raise TypeError(f"message must be a Message, got {quote(message)}")
         self._check_thread()
         if message.dest is None:
             message.dest = self
@@ -238,6 +233,11 @@ class Tasklet(Joinable[R]):
 
     # What follows is for the engine and other tasklets.
 
+    def prepare(self) -> None:
+        """Have it begin when the engine comes to it."""
+        self._started = self._held = True
+        self._next = (None, None)
+
     def post(self, message: Message) -> bool:
         """Put a message into the box; tell whether the caller is to run this tasklet."""
         self._inbox.put(message)
@@ -260,7 +260,7 @@ class Tasklet(Joinable[R]):
             return False
         return self._choose()
 
-    def step(self) -> tuple[Tasklet[Any], ...]:
+    def step(self) -> tuple[Joinable[Any], ...]:
         """Resume the generator once; return the tasklets that must run before it goes on."""
         value, condition = self._next or (None, None)
         error, self._next, self._error = self._error, None, None
@@ -324,7 +324,7 @@ class Tasklet(Joinable[R]):
             self._next = (self._event, happened)
         return True
 
-    def _send(self, message: Message) -> tuple[Tasklet[Any], ...]:
+    def _send(self, message: Message) -> tuple[Joinable[Any], ...]:
         try:
             dest = self._destination(message)
         except (TypeError, ValueError, RuntimeError) as error:
@@ -333,7 +333,7 @@ class Tasklet(Joinable[R]):
         message.sender = self
         return (dest,) if dest.post(message) else ()
 
-    def _destination(self, message: Message) -> Tasklet[Any]:
+    def _destination(self, message: Message) -> Joinable[Any]:
         if message.dest is None:
             raise ValueError("dest must be a Tasklet in a yielded message, got None")
         dest = as_tasklet("dest", message.dest)
@@ -341,7 +341,7 @@ class Tasklet(Joinable[R]):
             raise RuntimeError(f"cannot send a message to {dest!r}; it is on another loop")
         return dest
 
-    def _wait(self, yielded: object) -> tuple[Tasklet[Any], ...]:
+    def _wait(self, yielded: object) -> tuple[Joinable[Any], ...]:
         if self._round.same(yielded) and yielded is not self._spent:
             self._move(State.SUSPENDED)
             return ()
@@ -352,11 +352,10 @@ class Tasklet(Joinable[R]):
             return self._throw(error)
         self._move(State.SUSPENDED)
         for tasklet in started:
-            tasklet._started = tasklet._held = True
-            tasklet._next = (None, None)
+            tasklet.prepare()
         return tuple(reversed(started))
 
-    def _throw(self, error: BaseException) -> tuple[Tasklet[Any], ...]:
+    def _throw(self, error: BaseException) -> tuple[Joinable[Any], ...]:
         self._move(State.SUSPENDED)
         self._error = error
         return ()
@@ -395,20 +394,6 @@ class Tasklet(Joinable[R]):
         self.gen = None
         self._keeper.discard(self)
         self._end(result=result, error=error)
-
-    def _check_thread(self) -> None:
-        if threading.get_ident() != self._thread:
-            raise RuntimeError(
-                "cannot resume a tasklet from another thread; use loop.call_soon_threadsafe"
-            )
-
-    def _warn_of_undeclared(self, message: Message) -> None:
-        self._warn(f"{message!r} discarded, {self!r} does not declare it")
-
-    def __repr__(self) -> str:
-        frame = getattr(self.gen, "gi_frame", None)
-        where = "" if frame is None else f" {frame.f_code.co_qualname} at line {frame.f_lineno}"
-        return f"<{type(self).__name__} {self._now.name}{where}>"
 
 
 def _unstarted(generator: Generator[Any, Any, R]) -> Tasklet[R]:

@@ -14,38 +14,28 @@ imports its parts only when they are asked for.
 
 from __future__ import annotations
 
-from importlib import import_module
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cooperative_aio._lazy import lazy
+
 if TYPE_CHECKING:
-    from cooperative_aio.testing._manual import (
-        ManualCall,
-        ManualScheduler,
-        one_step,
-        steps_per_tick,
-    )
-    from cooperative_aio.testing._virtual import Deadlock, VirtualLoop, spend, virtual_time
+    from cooperative_aio.testing._manual import ManualCall as ManualCall
+    from cooperative_aio.testing._manual import ManualScheduler as ManualScheduler
+    from cooperative_aio.testing._manual import one_step as one_step
+    from cooperative_aio.testing._manual import steps_per_tick as steps_per_tick
+    from cooperative_aio.testing._virtual import Deadlock as Deadlock
+    from cooperative_aio.testing._virtual import VirtualLoop as VirtualLoop
+    from cooperative_aio.testing._virtual import spend as spend
+    from cooperative_aio.testing._virtual import virtual_time as virtual_time
 
-__all__ = [
-    "Deadlock",
-    "ManualCall",
-    "ManualScheduler",
-    "VirtualLoop",
-    "one_step",
-    "spend",
-    "steps_per_tick",
-    "virtual_time",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    virtual = name in {"Deadlock", "VirtualLoop", "spend", "virtual_time"}
-    value = getattr(import_module(f"{__name__}.{'_virtual' if virtual else '_manual'}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__: list[str]
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
+__all__, __getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "_manual": "ManualCall ManualScheduler one_step steps_per_tick",
+        "_virtual": "Deadlock VirtualLoop spend virtual_time",
+    },
+)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from cooperative_aio._checks import quote
+
 ENDLESS = 1_000_000
 """Calls after which `ManualScheduler.run` gives up, unless told otherwise."""
 
@@ -63,7 +65,7 @@ class ManualScheduler:
             TypeError: The callback is not callable.
         """
         if not callable(callback):
-            raise TypeError(f"callback must be callable, got {callback!r}")
+            raise TypeError(f"callback must be callable, got {quote(callback)}")
         call = ManualCall(callback, self._pending)
         self._pending.append(call)
         return call
@@ -88,7 +90,7 @@ class ManualScheduler:
             ValueError: `n` is negative.
         """
         if n < 0:
-            raise ValueError(f"n must be at least 0, got {n!r}")
+            raise ValueError(f"n must be at least 0, got {quote(n)}")
         for made in range(n):
             if not self._pending:
                 return made
@@ -131,7 +133,7 @@ def steps_per_tick(steps: int) -> Callable[[], Callable[[], bool]]:
         ValueError: Steps is less than 1.
     """
     if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps!r}")
+        raise ValueError(f"steps must be at least 1, got {quote(steps)}")
 
     def factory() -> Callable[[], bool]:
         taken = 0

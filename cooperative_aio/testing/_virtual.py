@@ -30,7 +30,7 @@ from concurrent.futures import Executor
 from contextvars import Context, copy_context
 from typing import Any, ParamSpec, TypeVar, TypeVarTuple, Unpack, overload
 
-from cooperative_aio._checks import check_finite
+from cooperative_aio._checks import check_finite, quote
 from cooperative_aio._clock import Agenda
 
 P = ParamSpec("P")
@@ -277,9 +277,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if self.is_closed():
             raise RuntimeError("Event loop is closed")
         if not callable(callback):
-            raise TypeError(f"callback must be callable, got {callback!r}")
+            raise TypeError(f"callback must be callable, got {quote(callback)}")
         if math.isnan(when):
-            raise ValueError(f"when must be a number of seconds, got {when!r}")
+            raise ValueError(f"when must be a number of seconds, got {quote(when)}")
         agenda = self._timeline.agenda
         context = copy_context() if context is None else context
         timer = _Timer(self, agenda, when, callback, *args, context=context)

@@ -47,9 +47,16 @@ async def workshop():
     cooperator.cooperate(endless(), name="search 2")
     cooperator.cooperate(endless(), name="paused").pause()
     cooperator.cooperate(wait(asyncio.get_running_loop().create_future()), name="wait")
-    await asyncio.sleep(0.05)
+    while cooperator.statistics().steps < 10 or not cooperator.statistics().waiting:
+        await asyncio.sleep(0)
     yield cooperator
     cooperator.stop()
+
+
+async def measured(watching):
+    """Wait until the lag was measured, and was not nothing."""
+    while not watching._watch.lag.histogram.sum:
+        await asyncio.sleep(0.001)
 
 
 # Prometheus
@@ -77,8 +84,8 @@ async def test_prometheus_scrapes_what_cooperators_do(workshop):
     import prometheus_client.parser  # noqa: PLC0415
 
     registry = prometheus_client.CollectorRegistry()
-    async with Collector(registry=registry, interval=0.01):
-        await asyncio.sleep(0.1)
+    async with Collector(registry=registry, interval=0.01) as collector:
+        await measured(collector)
         found = await scrape(registry)
     assert found["cooperative_aio_tasks", "workshop", "ready"] == 2
     assert found["cooperative_aio_tasks", "workshop", "paused"] == 1
@@ -131,8 +138,8 @@ async def test_opentelemetry_observes_what_cooperators_do(workshop):
     reader = export.InMemoryMetricReader()
     provider = sdk.MeterProvider([reader])
     meter = provider.get_meter("test")
-    async with Instruments(meter=meter, label=kind_of, interval=0.01):
-        await asyncio.sleep(0.1)
+    async with Instruments(meter=meter, label=kind_of, interval=0.01) as instruments:
+        await measured(instruments)
         found = read(reader)
     assert found["cooperative_aio.tasks", "workshop", "ready"] == 2
     assert found["cooperative_aio.tasks", "workshop", "paused"] == 1

@@ -84,9 +84,15 @@ async def test_the_page_needs_nothing_from_elsewhere():
     assert page()[0].decode() == answer.text
 
 
+async def measured(monitor, count):
+    """Wait until the lag was measured so often."""
+    while len(monitor._watch.lag.samples) < count:
+        await asyncio.sleep(0.001)
+
+
 async def test_the_state_has_all_there_is_to_see(workshop):
     async with Monitor(interval=0.01) as monitor, asking(monitor) as client:
-        await asyncio.sleep(0.1)
+        await measured(monitor, 2)
         state = (await client.get("/state")).json()
         [shown] = state["cooperators"]
         tasks = await tasks_of(client)
@@ -121,7 +127,7 @@ async def test_the_state_has_all_there_is_to_see(workshop):
 
 async def test_the_lag_is_told_since_an_instant():
     async with Monitor(interval=0.005) as monitor, asking(monitor) as client:
-        await asyncio.sleep(0.05)
+        await measured(monitor, 4)
         lags = (await client.get("/state")).json()["lag"]["samples"]
         since = lags[1][0]
         later = (await client.get(f"/state?since={since}")).json()["lag"]["samples"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from browser import browsing, needs_chromium, overflows, until
 
-from cooperative_aio import Cooperator
+from cooperative_aio import Cooperator, offload
 from cooperative_aio.monitor import Monitor, serve
 
 pytestmark = needs_chromium
@@ -167,9 +167,12 @@ async def test_the_page_says_what_failed_what_held_the_loop_and_who_had_the_time
     class Place:
         """A place that tells what it does."""
 
+        name = "four processes"
+
         def figures(self):
-            workers = [{"pid": os.getpid(), "busy": True}, {"pid": None, "busy": False}]
-            return {"name": "four processes", "running": 1, "limit": 4, "workers": workers}
+            here = offload.WorkerFigures(os.getpid(), busy=True, memory=3_000_000)
+            workers = here, offload.WorkerFigures(None, busy=False, memory=None)
+            return offload.PlaceFigures(self.name, 4, 1, 2, 30, 5, workers)
 
     async with serve(Monitor(places=[Place()])) as address, browsing() as page:
         event.set()
@@ -192,7 +195,8 @@ async def test_the_page_says_what_failed_what_held_the_loop_and_who_had_the_time
         assert text.count("a long step") == 2  # of the last minute, and of all time
         place = await page.locator("#places tbody tr").inner_text()
         assert "four processes\t1 of 4" in place
-        assert f"{os.getpid()} busy" in place
+        assert "\t2\t30\t5\t" in place
+        assert f"{os.getpid()} busy 3MB" in place
         assert "? idle" in place
         for width in (1280, 390):
             for scheme in ("light", "dark"):

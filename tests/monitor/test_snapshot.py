@@ -2,10 +2,7 @@
 
 import asyncio
 import gc
-import os
-import sys
 import time
-import types
 
 import httpx
 import pytest
@@ -16,8 +13,12 @@ from cooperative_aio._observing import observe, stop_observing
 from cooperative_aio._watch import LoopLag
 from cooperative_aio._watchdog import Stall
 from cooperative_aio.monitor import Monitor
-from cooperative_aio.monitor._places import describe_place, memory_of
-from cooperative_aio.monitor._snapshot import Recent, Selection, describe_stalls, picture
+from cooperative_aio.monitor._snapshot import (
+    Recent,
+    Selection,
+    describe_stalls,
+    picture,
+)
 from cooperative_aio.testing import ManualScheduler, one_step
 
 
@@ -321,65 +322,3 @@ async def test_an_unknown_order_is_told_of():
     assert answer.json() == {
         "error": "sort must be one of recent, cpu_time, age, queued, steps"
     }
-
-
-# Places
-
-
-def test_a_place_tells_what_it_does():
-    class Place:
-        def figures(self):
-            return {
-                "name": "four\udce9",
-                "limit": 4,
-                "running": 2,
-                "queued": 3,
-                "deaths": 1,
-                "workers": [{"pid": os.getpid(), "busy": True}, {"pid": None}],
-            }
-
-    shown = describe_place(Place())
-    assert shown["workers"][0]["pid"] == os.getpid()
-    assert shown["workers"][0]["busy"] is True
-    assert shown["workers"][1] == {"pid": None, "busy": None, "memory": None}
-    del shown["workers"]
-    assert shown == {
-        "name": "four\\udce9",
-        "limit": 4,
-        "running": 2,
-        "queued": 3,
-        "deaths": 1,
-    }
-
-
-def test_a_place_that_tells_nothing_is_named():
-    assert describe_place(object()) == {
-        "name": "object",
-        **dict.fromkeys(["limit", "deaths"]),
-        "running": 0,
-        "queued": 0,
-        "workers": [],
-    }
-
-
-def test_a_place_of_this_package_is_looked_into():
-    place = types.SimpleNamespace(
-        _name="processes(2)",
-        limit=2,
-        _jobs={1: types.SimpleNamespace(queued=True), 2: types.SimpleNamespace(queued=False)},
-        _idle=[types.SimpleNamespace(_pid=None)],
-    )
-    shown = describe_place(place)
-    assert (shown["name"], shown["limit"]) == ("processes(2)", 2)
-    assert (shown["running"], shown["queued"]) == (1, 1)
-    assert shown["workers"] == [{"pid": None, "busy": False, "memory": None}]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell")
-def test_the_memory_of_a_process_is_told_where_the_system_tells():
-    assert memory_of(os.getpid()) > 1_000_000
-
-
-@pytest.mark.parametrize("pid", [None, "x", 0, -1, 2**40])
-def test_the_memory_of_no_process_is_unknown(pid):
-    assert memory_of(pid) is None

@@ -139,6 +139,7 @@ async def test_a_step_that_does_not_end_is_left_to_itself(caplog, tmp_path, unti
         await source.next_batch(1)
         await until(began.exists)
         await source.close()
+        assert place.figures().deaths == 1
     [record] = [record for record in caplog.records if record.name == "cooperative_aio"]
     assert record.getMessage() == (
         "the generator of stuck was closed but has not ended in time;"
@@ -158,6 +159,7 @@ async def test_a_killed_worker_is_an_error():
         ):
             await exhaust(source)
         assert time.perf_counter() - before < 5
+        assert place.figures().deaths == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")

@@ -172,13 +172,12 @@ def test_a_bad_priority_is_refused(nice, error):
         offload.processes(1, nice=nice)
 
 
-async def test_memory_stays_flat_beside_a_slow_consumer():
+async def test_memory_stays_flat_beside_a_slow_consumer(until):
     async with offload.processes(1, prefetch=2) as place:
         source = place.open(large, 10_000, 1_000_000)
         for _ in range(3):
             assert len(await source.next_batch(1)) == 1
-        await asyncio.sleep(0.2)
-        assert len(source._stream._batches) == 2
+        await until(lambda: len(source._stream._batches) == 2)
         assert source._stream._owed == 0
 
 

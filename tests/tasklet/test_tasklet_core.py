@@ -8,7 +8,7 @@ import pytest
 
 from cooperative_aio import tasklet
 from cooperative_aio.tasklet import Tasklet, WaitForCall
-from cooperative_aio.tasklet._states import MOVES, State, check_move
+from cooperative_aio.tasklet._ending import MOVES, State, check_move
 
 
 def waiting(call, result=None):

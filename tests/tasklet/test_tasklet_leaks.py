@@ -25,7 +25,7 @@ from cooperative_aio.tasklet import (
     WaitForTasklet,
     WaitForTimeout,
 )
-from cooperative_aio.tasklet import _shutdown as shutdown
+from cooperative_aio.tasklet import _engine as shutdown
 from cooperative_aio.tasklet import _system_signals as system_signals
 from cooperative_aio.testing import VirtualLoop
 

@@ -6,7 +6,7 @@ import weakref
 
 from cooperative_aio import tasklet
 from cooperative_aio.tasklet import Message, WaitForCall, WaitForMessages
-from cooperative_aio.tasklet import _shutdown as shutdown
+from cooperative_aio.tasklet import _engine as shutdown
 
 
 def logging_body(log, *conditions):

@@ -9,7 +9,7 @@ import pytest
 
 from cooperative_aio import tasklet
 from cooperative_aio.tasklet import WaitForCall, WaitForIdle, WaitForTimeout
-from cooperative_aio.tasklet import _idle as idle_module
+from cooperative_aio.tasklet import _timers as idle_module
 from cooperative_aio.testing import virtual_time
 
 

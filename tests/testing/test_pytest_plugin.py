@@ -98,6 +98,7 @@ def test_unused_the_plugin_imports_nothing_of_the_package(pytester, run):
             mine = {name for name in sys.modules if name.startswith("cooperative_aio")}
             assert mine <= {
                 "cooperative_aio",
+                "cooperative_aio._lazy",
                 "cooperative_aio.testing",
                 "cooperative_aio.testing.plugin",
             }
