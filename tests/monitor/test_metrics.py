@@ -47,7 +47,8 @@ async def workshop():
     cooperator.cooperate(endless(), name="search 2")
     cooperator.cooperate(endless(), name="paused").pause()
     cooperator.cooperate(wait(asyncio.get_running_loop().create_future()), name="wait")
-    await asyncio.sleep(0.05)
+    while not all(task.steps for task in cooperator.tasks if not task.paused):
+        await asyncio.sleep(0.01)
     yield cooperator
     cooperator.stop()
 
