@@ -29,6 +29,7 @@ GREENLETS = "tests/functions"  # where coverage has to follow greenlets, at twic
 GREEN = "--concurrency=thread,greenlet"
 # As many processes as there are cores; a test's traceback is not worth a crash of pytest's own.
 PARALLEL = ["-n", "auto", "--dist", "worksteal", "--tb", "native"]
+MORE = ["-n", str(min(2 * (os.cpu_count() or 1), 8))]  # where tests wait, as WIDE ones do
 PYODIDE = "pyodide@314"  # Python 3.14
 # Arguments, results and errors that a docstring and its function do not agree about
 DOCSTRINGS = "DOC102,DOC202,DOC403,DOC501"
@@ -149,7 +150,7 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run(*measured, GREEN, *pytest, *session.posargs)
     else:
-        session.run(*measured, *pytest, *ALL, f"--ignore={GREENLETS}")
+        session.run(*measured, *pytest, *MORE, *ALL, f"--ignore={GREENLETS}")
         session.run(*measured, GREEN, *pytest, GREENLETS)
 
 
@@ -165,7 +166,7 @@ def thorough(session: nox.Session) -> None:
 def wide(session: nox.Session) -> None:
     """Test the monitor, the servers and the places to offload to."""
     install(session, wheel(session), *group("test"))
-    session.run("python", "-P", "-m", "pytest", *PARALLEL, *(session.posargs or WIDE))
+    session.run("python", "-P", "-m", "pytest", *PARALLEL, *MORE, *(session.posargs or WIDE))
 
 
 @nox.session(python=RUNNING, requires=["build"], default=False)

@@ -551,6 +551,27 @@ class TestClosing:
         assert events[-1] == "closed"  # when the loop was shut down
         del stream
 
+    def test_of_its_task_at_the_instant_at_which_the_consumer_begins_to_wait_is_seen(self):
+        class Interrupted(Loop):
+            act = None
+
+            def create_future(self):
+                act, self.act = self.act, None
+                if act is not None:
+                    act()  # as a signal's handler does, between two lines
+                return super().create_future()
+
+        async def main():
+            stream = batches(2, itertools.chain([1, 2], itertools.repeat(None)))
+            assert await anext(stream) == [1, 2]
+            (task,) = get_cooperator().tasks
+            asyncio.get_running_loop().act = task.stop
+            with pytest.raises(TaskStopped):
+                await anext(stream)
+
+        with asyncio.Runner(loop_factory=Interrupted) as runner:
+            runner.run(main())
+
     def test_by_dropping_it_when_the_loop_was_closed_without_a_word_is_quiet(self):
         async def main():
             stream = batches(2, itertools.count())

@@ -103,15 +103,25 @@ class TestQuotations:
         def __repr__(self):
             return "x" * 10_000
 
+    class Unnamed(type):
+        @property
+        def __name__(cls):
+            raise LookupError
+
+    class OfNoName(metaclass=Unnamed):
+        pass
+
     @pytest.mark.parametrize(
         ("value", "begins"),
         [
             (Hostile(), "<TestQuotations.Hostile instance at 0x"),
             (HostileText("a"), "<TestQuotations.HostileText instance at 0x"),
             (Long(), "xxx"),
+            (OfNoName(), "<TestQuotations.OfNoName instance at 0x"),
+            (10**5000, "<int instance"),
             (list(range(10**6)), "[0, 1, 2"),
         ],
-        ids=["raises", "of a builtin", "long", "a list"],
+        ids=["raises", "of a builtin", "long", "of no name", "too many digits", "a list"],
     )
     def test_are_short_whatever_the_representation_does(self, value, begins):
         assert quote(value).startswith(begins)

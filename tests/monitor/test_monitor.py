@@ -94,6 +94,9 @@ async def test_the_state_has_all_there_is_to_see(workshop):
     async with Monitor(interval=0.01) as monitor, asking(monitor) as client:
         await measured(monitor, 2)
         state = (await client.get("/state")).json()
+        while len(state["lag"]["samples"]) < 2:
+            await asyncio.sleep(0.01)
+            state = (await client.get("/state")).json()
         [shown] = state["cooperators"]
         tasks = await tasks_of(client)
     assert (shown["name"], shown["running"], shown["count"]) == ("workshop", True, 5)

@@ -61,7 +61,7 @@ def until():
     """Wait until something is the case."""
 
     async def wait(condition):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             while not condition():
                 await asyncio.sleep(0.005)
 

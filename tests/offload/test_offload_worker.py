@@ -58,7 +58,7 @@ def until_now():
     """Wait until another thread has got somewhere."""
 
     def wait(condition):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 100
         while not condition():
             assert time.monotonic() < deadline
             time.sleep(0.001)

@@ -45,7 +45,7 @@ def serving(name):
 
 def until(client, path, condition):
     """Ask until what is told is what is waited for."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 100
     while not condition(told := client.get(path).json()):
         assert time.monotonic() < deadline, told
         time.sleep(0.02)

@@ -57,7 +57,7 @@ def test_workers_live_as_long_as_the_application():
         process.terminate()
         process.wait(30)
         assert "Application shutdown complete" in process.stdout.read()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 100
     while any(map(is_running, workers)):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -72,7 +72,7 @@ def supervise(*arguments):
 def test_the_supervisor_restarts_what_dies_and_gives_up_in_the_end():
     failing = command("raise SystemExit(3)")
     supervisor = supervise("--restarts", "2", "--backoff", "0.01", failing)
-    out, err = supervisor.communicate(timeout=20)
+    out, err = supervisor.communicate(timeout=100)
     lines = out.splitlines()
     assert (supervisor.returncode, err) == (0, "")
     assert sum(line.startswith("started") for line in lines) == 3
@@ -88,7 +88,7 @@ def test_the_supervisor_stops_everything_on_a_signal(number):
         "import signal; signal.signal(15, signal.SIG_IGN); " + tell + "time.sleep(60)"
     )
     dying = command(tell)
-    supervisor = supervise("--backoff", "60", "--grace", "0.1", obedient, deaf, dying)
+    supervisor = supervise("--backoff", "60", "--grace", "1", obedient, deaf, dying)
     lines, ready = [], 0
     while ready < 3 or not any("ended with 0" in line for line in lines):
         line = supervisor.stdout.readline()
@@ -97,7 +97,7 @@ def test_the_supervisor_stops_everything_on_a_signal(number):
         ready += lines[-1] == "1"
     children = [int(line.rpartition(" ")[2]) for line in lines if line.startswith("started")]
     supervisor.send_signal(number)
-    out, err = supervisor.communicate(timeout=20)
+    out, err = supervisor.communicate(timeout=100)
     assert (supervisor.returncode, err) == (0, "")
     first, *rest, last = out.splitlines()
     assert first == f"{number.name}: stopping 3 programs"
