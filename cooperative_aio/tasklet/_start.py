@@ -20,7 +20,7 @@ def run(gen: Generator[Any, Any, R]) -> Tasklet[R]:
         TypeError: `gen` is not a generator.
         RuntimeError: No loop is running.
 
-    Cancellation: awaiting the tasklet and being cancelled cancels it.
+    Cancellation: cancelling a coroutine that awaits the tasklet cancels it.
     """
     return Tasklet(gen)
 
@@ -42,7 +42,7 @@ def task(function: Callable[P, Generator[Any, Any, R]]) -> Callable[P, Tasklet[R
         TypeError: The function does not return a generator.
         RuntimeError: No loop is running.
 
-    Cancellation: awaiting the tasklet and being cancelled cancels it.
+    Cancellation: cancelling a coroutine that awaits the tasklet cancels it.
     """
 
     @functools.wraps(function)
