@@ -95,9 +95,9 @@ class Job(Waiting):
 
     def ask(self) -> Asked:
         """Return what was asked of it, for more to be put down there."""
-        if self.asked is NOTHING:
-            made = Asked()
-            self.asked = made if self.asked is NOTHING else self.asked  # by an interruption
+        made = Asked()
+        if self.asked is NOTHING:  # also after an interruption by the making
+            self.asked = made
         return self.asked
 
     # Ready or not
@@ -135,9 +135,8 @@ class Job(Waiting):
 
     def _hold(self, held: bool) -> None:  # noqa: FBT001
         self.held = held
-        wanted = self.state is State.READY and not held
-        if wanted is not self.wanted:
-            self.home.update(self, wanted=wanted)
+        if self.state is State.READY:
+            self.home.update(self, wanted=not held)
 
     # Turns
 
