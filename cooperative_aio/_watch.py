@@ -229,8 +229,8 @@ class Watch:
         """Watch no more."""
         self.lag.stop()
         self.lag.listeners.remove(self._turn)
-        if self._loop is not None:
-            stop_observing(self._loop, self.history)
+        assert self._loop is not None  # noqa: S101 (it was entered)
+        stop_observing(self._loop, self.history)
         self._loop = None
 
     def _turn(self, _: float) -> None:

@@ -13,7 +13,7 @@ from cooperative_aio._host import IN_WEBASSEMBLY
 from cooperative_aio.tasklet._conditions import Exclusive
 from cooperative_aio.tasklet._ending import Joinable
 
-if sys.platform == "linux":  # not in a browser, which has no processes to account for
+if sys.platform == "linux":  # pragma: no branch (a browser has no processes to account for)
     import resource
 
 

@@ -22,14 +22,13 @@ def counts(place):
     return figures.running, figures.queued, figures.ended, figures.deaths
 
 
-async def test_what_runs_and_waits_is_counted_and_what_has_ended(make_place):
+async def test_what_runs_and_waits_is_counted_and_what_has_ended(make_place, until):
     async with make_place(prefetch=0) as place:
         assert counts(place) == (0, 0, 0, 0)
         sources = [place.open(numbers, 3) for _ in range(4)]
         assert counts(place) == (0, 0, 0, 0)  # nobody has asked for a batch
         asking = [asyncio.create_task(source.next_batch(1)) for source in sources]
-        await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
-        assert counts(place) == (2, 2, 0, 0)
+        await until(lambda: counts(place) == (2, 2, 0, 0))
         assert (place.figures().name, place.figures().limit) == (place.name, 2)
         for source in sources:
             await source.close()
