@@ -8,6 +8,7 @@ from contextvars import Context
 from typing import Any, Final
 
 __all__ = [
+    "as_name",
     "check_callable",
     "check_context",
     "check_count",
@@ -64,6 +65,11 @@ def check_context(name: str, value: object) -> None:
     """
     if value is not None and not isinstance(value, Context):
         raise TypeError(f"{name} must be a contextvars.Context, got {quote(value)}")
+
+
+def as_name(name: object) -> str | None:
+    """Return a name as text, as asyncio does with the names of its tasks; or None."""
+    return name if name is None or isinstance(name, str) else quote(name)
 
 
 def check_count(name: str, value: object, *, least: int = 1) -> None:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from cooperative_aio._checks import (
+    as_name,
     check_callable,
     check_count,
     check_finite,
@@ -110,7 +111,7 @@ class Cooperator:
             )
         if max_tasks is not None:
             check_count("max_tasks", max_tasks)
-        self._name = name if name is not None else f"Cooperator-{next(_numbers)}"
+        self._name = as_name(name) or f"Cooperator-{next(_numbers)}"
         a_slice = _as_time_slice(time_slice)
         self._time_slice = a_slice if termination_predicate_factory is None else None
         if scheduler is None and termination_predicate_factory is None:
@@ -124,7 +125,7 @@ class Cooperator:
         state = (
             "running" if self.running else "stopped" if self._engine.stopped else "not started"
         )
-        return f"<Cooperator {state} name={self._name!r} tasks={len(self._engine.jobs)}>"
+        return f"<Cooperator {state} name={quote(self._name)} tasks={len(self._engine.jobs)}>"
 
     # Tasks
 

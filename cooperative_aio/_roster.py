@@ -17,7 +17,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from cooperative_aio._changes import call_all
-from cooperative_aio._checks import check_context, check_finite, quote
+from cooperative_aio._checks import as_name, check_context, check_finite, quote
 from cooperative_aio._engine import Engine
 from cooperative_aio._errors import SchedulerFull, SchedulerStopped
 from cooperative_aio._fairness import FairQueue
@@ -116,7 +116,7 @@ class Roster(Engine):
         queue: FairQueue[Any] = self.queue if group is None else self.group(group)
         state = self._state or self.bind(running)
         job = Job(self, iterator, queue, context, weight, chunks, sink)
-        job.given_name = name
+        job.given_name = as_name(name)
         job.number = next(_numbers)
         task: CooperativeTask[Any] = CooperativeTask(job, running)
         job.face = task

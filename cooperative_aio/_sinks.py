@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from cooperative_aio._errors import AccumulationTooLarge, SchedulerError
 
-__all__ = ["ENDLESS", "Ahead", "Bounded", "Everything", "Keeper", "OfBatches", "Sink"]
+__all__ = ["ENDLESS", "Ahead", "Bounded", "Everything", "Keeper", "Sink"]
 
 ENDLESS: Final = sys.maxsize
 
@@ -219,36 +219,6 @@ class Ahead(Sink):
         self.values = []
         notify, self._notify = self._notify, _nothing  # the consumer may refer to this
         notify()
-
-
-class OfBatches(Sink):
-    """Takes batches in place of values: what a source of batches is drained into.
-
-    Args:
-        sink: Where the values of the batches go.
-    """
-
-    __slots__ = ("_sink",)
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self.keep = None
-
-    def room(self) -> int:
-        """Return 1: each batch is looked at."""
-        return 1
-
-    def take(self, task: Keeper, value: Any) -> None:
-        """Take a batch."""
-        self._sink.take_batch(task, value)
-
-    def result(self, returned: Any) -> Any:
-        """Return the result of the values."""
-        return self._sink.result(returned)
-
-    def end(self, *, complete: bool) -> None:
-        """Learn that the task has ended."""
-        self._sink.end(complete=complete)
 
 
 def _nothing() -> None:

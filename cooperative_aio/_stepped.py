@@ -8,6 +8,7 @@ from contextvars import Context
 from types import GeneratorType, NoneType
 from typing import Any
 
+from cooperative_aio._checks import quote
 from cooperative_aio._engine import Engine
 from cooperative_aio._fairness import FairQueue
 from cooperative_aio._futures import is_awaitable
@@ -61,7 +62,8 @@ class Stepped(Seat):
 
     def __repr__(self) -> str:
         return (
-            f"<CooperativeTask {self.state.value} name={self.name!r} {describe(self.iterator)}>"
+            f"<CooperativeTask {self.state.value} name={quote(self.name)}"
+            f" {describe(self.iterator)}>"
         )
 
     @property

@@ -356,3 +356,16 @@ async def test_an_error_after_values_of_the_plainest_class_is_an_error():
     task = Cooperator().cooperate(iter([object()] * 3))
     await task
     assert task.steps == 4
+
+
+@on_both_loops
+async def test_a_name_is_text_whatever_was_given_and_shown_in_a_few_hundred_characters():
+    cooperator = Cooperator(name=7)
+    assert repr(cooperator).startswith("<Cooperator running name='7' ")
+    for name in (list(range(10**6)), "x" * 10**6):
+        task = cooperator.cooperate(iter(()), name=name)
+        assert isinstance(task.name, str)
+        assert len(repr(task)) < 1000
+        await task
+    assert cooperator.cooperate(iter(()), name=7).name == "7"
+    cooperator.stop()
