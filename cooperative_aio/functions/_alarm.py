@@ -169,9 +169,7 @@ def _take_over() -> bool:
     if handler is not _on_alarm:
         if not isinstance(handler, int):
             return False
-        if not _now.is_ignored:  # pragma: no branch (the test of that traces itself)
-            _now.previous = handler
-        _now.is_ignored = False
+        _now.previous = handler
         set_handler(SIGALRM, _on_alarm)
     return True
 
@@ -202,11 +200,13 @@ def _put_back_handler(handler: Any) -> None:
 
 
 def forget(function: Function) -> None:
-    """Take back what was done for a function that has ended, or was dropped."""
-    if function in aside:
-        del aside[function]
-        if not aside and _now.function is None:
-            _put_back_handler(_now.previous)
+    """Take back what was done for a function that has ended, or was dropped.
+
+    If the handler of another signal raises in the middle of it, it can be done again.
+    """
+    aside.pop(function, None)
+    if not aside and _now.function is None and _now.previous is not None:
+        _put_back_handler(_now.previous)
 
 
 def _is_ours(again: float) -> bool:

@@ -116,7 +116,7 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
 
         Cancellation: nothing is awaited here; who steps it does.
         """
-        if self._call is not None and value is not None:
+        if self._function is None and self._call is not None and value is not None:
             raise TypeError("cannot send a value to a function that has not begun")
         return self._step(value)
 
@@ -138,6 +138,8 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
         """
         error = _as_exception(kind, value, traceback)
         try:
+            if not self._is_running:
+                self._has_stepped()
             if self._is_running or self._function is not None:
                 return self._step(Thrown(error))
             self._call = None
@@ -153,12 +155,13 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
             ValueError: The function is running.
             BaseException: Whatever the function raises instead.
         """
+        if self._is_running:
+            raise ValueError("function already executing")
+        self._has_stepped()
         function = self._function
         if function is None:
             self._call = None
             return
-        if self._is_running:
-            raise ValueError("function already executing")
         self._check_thread()
         function.ending = True
         with contextlib.suppress(StopIteration, GeneratorExit):
@@ -166,8 +169,8 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
             self._drop(function)
 
     def _drop(self, function: Function) -> NoReturn:
-        self._forget(function)
         dropped.append(function)
+        self._forget(function)
         raise RuntimeError(
             f"{self.__qualname__} ignored that it was stopped; it is dropped where it stands"
         )
@@ -189,10 +192,12 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
         self._is_running = True
         try:
             function = self._prepare(hub)
-            item = self._switch(function, self._call or (answer,))
+            call = None if _has_begun(function) else self._call
+            item = self._switch(function, call or (answer,))
         finally:
             self._is_running = False
             del answer
+            call = None
             self._has_stepped()
         if function.dead:
             self._end(function, item)
@@ -204,7 +209,7 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
         function = self._function
         if function is None:
             return
-        if function or function.dead:
+        if _has_begun(function):
             self._call = None
         else:  # the handler of a signal has raised before the function had begun
             self._forget(function)  # pragma: no cover (the test of that traces itself)
@@ -273,10 +278,13 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
             function.gr_context = self._context = context
 
     def _forget(self, function: Function) -> None:
-        if self._preempt:
-            forget(function)
-        _collections.unwatch(function)
-        self._function = self._context = None
+        try:
+            _take_back(function)
+        except BaseException:  # of the handler of another signal
+            _take_back(function)
+            raise
+        finally:
+            self._function = self._context = None
 
     def _end(self, function: Function, result: Any) -> NoReturn:
         """Raise what the function has raised, or StopIteration with its result."""
@@ -291,6 +299,16 @@ class Steps(Generator[Awaitable[Any] | None, Any, R], Generic[R]):
             raise error.with_traceback(traceback and traceback.tb_next)
         finally:
             del self, error, result, function  # the error refers to this frame
+
+
+def _take_back(function: Function) -> None:
+    """Take back what was done for a function; can be done again."""
+    forget(function)
+    _collections.unwatch(function)
+
+
+def _has_begun(function: Function) -> bool:
+    return bool(function) or function.dead
 
 
 def _close_orphans() -> None:

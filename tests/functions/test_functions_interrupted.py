@@ -65,13 +65,13 @@ def work(log):
         log.append("finally")
 
 
-def play(at):
+def play(at, times=2):
     """Step a function that is interrupted; return how many instructions there were."""
     log = []
     iterator = steps_of(work, log)
     interruption = Interruption(at)
     ends = []
-    for _ in range(2):
+    for _ in range(times):
         try:
             with interruption:
                 next(iterator)
@@ -103,6 +103,10 @@ def test_leaves_neither_timer_nor_handler_behind_and_loses_no_finally(monkeypatc
         assert "interrupted" in ends, at
         iterator.close()
         assert log in ([], ["finally"], ["done", "finally"]), at
+        _, iterator, log, _ = play(at, times=1)
+        has_begun = iterator.gi_frame is not None
+        iterator.close()
+        assert log == (["finally"] if has_begun else []), at
         assert parts_of(steps_of(interrupt)) == (None, 2), at
         assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL, at
         assert signal.getitimer(signal.ITIMER_REAL) == (0, 0), at

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import multiprocessing
+import signal
 import subprocess
 import sys
 import threading
@@ -261,6 +262,47 @@ def test_nothing_else_than_a_lock_is_refused():
     with Asker(types.SimpleNamespace(release=event.set), times=5):
         event.wait()
     iterator.close()
+
+
+@pytest.mark.parametrize(
+    ("lock", "is_exclusive"),
+    [
+        (threading.Semaphore(0), True),
+        (threading.Semaphore(1), False),
+        (threading.Lock(), False),
+        (threading.RLock(), False),
+        (threading.Condition(), False),
+        (object(), False),
+    ],
+)
+def test_what_is_not_held_is_not_refused(lock, is_exclusive):
+    assert locks.is_exclusive(lock) is is_exclusive
+
+
+class StopHereError(BaseException):
+    pass
+
+
+def test_an_exception_while_a_function_is_dropped_leaves_no_signal_ignored(monkeypatch):
+    def work():
+        while True:
+            with contextlib.suppress(GeneratorExit):
+                interrupt()
+
+    def set_handler(number, handler):
+        if handler == signal.SIG_DFL:
+            monkeypatch.undo()
+            raise StopHereError
+        return before(number, handler)
+
+    before = alarm.set_handler
+    iterator = steps_of(work)
+    next(iterator)
+    monkeypatch.setattr("cooperative_aio.functions._steps.PATIENCE", 0.0)
+    monkeypatch.setattr(alarm, "set_handler", set_handler)
+    with pytest.raises(StopHereError):
+        iterator.close()
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
 
 
 def test_nobody_is_asked_when_no_function_is_set_aside():
