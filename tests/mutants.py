@@ -472,7 +472,11 @@ class Campaign:
             pid = os.fork()
             if not pid:
                 self.run_silently(lambda: self.record(file, names))
-            os.waitpid(pid, 0)
+            try:
+                os.waitpid(pid, 0)
+            except BaseException:
+                os.kill(pid, signal.SIGKILL)
+                raise
         known = json.loads(file.read_text())
         index = {name: number for number, name in enumerate(names)}
         there = {old: index.get(name) for old, name in enumerate(known["names"])}

@@ -9,9 +9,10 @@ from functools import partial
 import pytest
 from core_support import Clock, Stepwise, Ticks, forever, on_both_loops, turns
 
-from cooperative_aio import Cooperator, TimeSlice, checkpoint
+from cooperative_aio import Cooperator, NotPaused, TimeSlice, checkpoint
 from cooperative_aio import _meter as meter
 from cooperative_aio._changes import Changes
+from cooperative_aio._pacing import _Gauge
 from cooperative_aio._stepping import Chunks
 from cooperative_aio.testing import VirtualLoop
 
@@ -39,11 +40,14 @@ def in_ticks(clock, seconds=0.25):
     return cooperator, ticks
 
 
-def steps_of_a_millisecond(clock, log, name):
-    while True:
+def steps_of(seconds, clock, log, name, limit=10**6):
+    for _ in range(limit):
         log.append(name)
-        clock.advance(2**-10)
+        clock.advance(seconds)
         yield
+
+
+steps_of_a_millisecond = partial(steps_of, 2**-10)
 
 
 @contextlib.contextmanager
@@ -160,6 +164,38 @@ class TestFairness:
         cooperator.stop()
 
 
+    @pytest.mark.parametrize("heavy", [2**-11, 2**-12, 2**-13])
+    @pytest.mark.parametrize("light", [2**-16, 2**-17])
+    @on_both_loops
+    async def test_in_one_tick_short_steps_have_the_same_order_as_in_many(self, heavy, light):
+        logs = []
+        for cooperator in (in_ticks(Clock(), 8)[0], Stepwise()):
+            clock, ticks = cooperator._engine.clock._clock, cooperator._engine.rhythm._scheduler
+            log = []
+            for name, cost in (("h", heavy), ("l", light), ("m", 2 * light)):
+                cooperator.cooperate(steps_of(cost, clock, log, name, limit=300))
+            ticks.run()
+            logs.append("".join(log))
+        assert logs[0][:600] == logs[1][:600]
+
+
+class TestJob:
+    @on_both_loops
+    async def test_each_pause_that_the_end_has_lifted_can_be_taken_back_once(self):
+        cooperator = Stepwise()
+        task = cooperator.cooperate(forever())
+        task.pause()
+        task.pause()
+        task.cancel()
+        task.pause()
+        for _ in range(3):
+            task.resume()
+        with pytest.raises(NotPaused, match="cannot resume a ending task"):
+            task.resume()
+        await turns()
+        assert task.cancelled()
+
+
 class TestStepped:
     @on_both_loops
     async def test_a_successor_elsewhere_owes_nothing_of_what_its_maker_did(self):
@@ -222,6 +258,58 @@ class TestLoopState:
         await turns()
         cooperator.ticks.run()
         assert await second == "woken"
+
+
+class TestTheGauge:
+    """A turn is quiet if it lasts twice as long as the shortest one lately, at most."""
+
+    @staticmethod
+    def turns(gauge, *lasted, now=0.0):
+        return [gauge.is_quiet(seconds, now) for seconds in lasted]
+
+    def test_a_turn_may_last_twice_as_long_as_the_shortest(self):
+        gauge = _Gauge()
+        judged = self.turns(gauge, 4, 8, 8.01, 2, 4, 4.01, 3)
+        assert judged == [True, True, False, True, True, False, True]
+
+    @pytest.mark.parametrize("alike", [1, 47, 48, 49, 63])
+    def test_longer_ones_are_quiet_after_a_window_of_which_three_quarters_are_alike(
+        self, alike
+    ):
+        gauge = _Gauge()
+        assert all(self.turns(gauge, *[1] * 64))
+        lasted = [10, *[20, 10] * 32][:alike] + [20.01] * (63 - alike)
+        assert not any(self.turns(gauge, *lasted, now=0.2499))
+        assert self.turns(gauge, 10, now=0.25) == [alike >= 48]
+
+    def test_a_window_is_of_so_many_turns_at_least(self):
+        gauge = _Gauge()
+        self.turns(gauge, *[1] * 64)
+        assert not any(self.turns(gauge, *[10] * 63, now=1))
+        assert self.turns(gauge, 10, now=1) == [True]
+        assert not any(self.turns(gauge, *[100] * 63, now=2))
+        assert self.turns(gauge, 100, now=2) == [True]
+
+    def test_a_window_lasts_so_many_seconds_at_least(self):
+        gauge = _Gauge()
+        self.turns(gauge, *[1] * 64)
+        assert not any(self.turns(gauge, *[10] * 100, now=0.2499))
+        assert self.turns(gauge, 10, now=0.25) == [True]
+        assert not any(self.turns(gauge, *[100] * 100, now=0.4999))
+        assert self.turns(gauge, 100, now=0.5) == [True]
+
+    def test_each_window_is_judged_by_its_own_turns(self):
+        gauge = _Gauge()
+        self.turns(gauge, *[1] * 64)
+        self.turns(gauge, 10, *[30] * 63, now=1)  # a busy loop: nothing is learned
+        assert not any(self.turns(gauge, *[10] * 63, now=2))
+        assert self.turns(gauge, 10, now=2) == [True]
+
+    def test_a_shorter_one_counts_in_the_next_window_too(self):
+        gauge = _Gauge()
+        self.turns(gauge, *[1] * 64)
+        self.turns(gauge, 0.25, *[1] * 63, now=1)
+        assert self.turns(gauge, 0.5, 0.51, now=1) == [True, False]
 
 
 class TestPacing:
