@@ -226,6 +226,16 @@ def million(session: nox.Session) -> None:
     session.run("python", "-P", "-m", "pytest", *PARALLEL, *(session.posargs or tests))
 
 
+@nox.session(python="3.13", requires=["build"], default=False)
+def mutants(session: nox.Session) -> None:
+    """Break the core in 400 places, one at a time, and count what the tests notice."""
+    install(session, wheel(session), *group("test"))
+    cache = Path(session.cache_dir, "mutants").resolve()
+    cache.mkdir(parents=True, exist_ok=True)
+    files = ("--record", str(cache / "tests.json"), "--json", str(cache / "results.json"))
+    session.run("python", "-P", "tests/mutants.py", *files, *session.posargs)
+
+
 @nox.session(python=PYTHONS, requires=["build"], default=False)
 def soak(session: nox.Session) -> None:
     """Set functions aside for SOAK_SECONDS (ten minutes), on every Python there is."""

@@ -1,0 +1,382 @@
+"""What mutants of the core were noticed by nothing else: see `mutants.py`. By module."""
+
+import asyncio
+import contextlib
+import gc
+import weakref
+from functools import partial
+
+import pytest
+from core_support import Clock, Stepwise, Ticks, forever, on_both_loops, turns
+
+from cooperative_aio import Cooperator, NotPaused, TimeSlice, checkpoint
+from cooperative_aio import _meter as meter
+from cooperative_aio._changes import Changes
+from cooperative_aio._pacing import _Gauge
+from cooperative_aio._stepping import Chunks
+from cooperative_aio.testing import VirtualLoop
+
+TURN = 2**-16
+"""The seconds that a turn of the loop costs here."""
+MICROSECONDS = 1e-6
+
+
+class Interrupted(Clock):
+    """A clock in which, once, something else is done: as in a signal handler."""
+
+    meanwhile = None
+
+    def __call__(self):
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return super().__call__()
+
+
+def in_ticks(clock, seconds=0.25):
+    """Make a Cooperator whose ticks of so many seconds come when `ticks.tick()` is called."""
+    cooperator = Cooperator(scheduler=Ticks(), clock=clock, time_slice=seconds)
+    ticks = cooperator._engine.rhythm._scheduler
+    return cooperator, ticks
+
+
+def steps_of(seconds, clock, log, name, limit=10**6):
+    for _ in range(limit):
+        log.append(name)
+        clock.advance(seconds)
+        yield
+
+
+steps_of_a_millisecond = partial(steps_of, 2**-10)
+
+
+@contextlib.contextmanager
+def without_the_collector():
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+class TestChanges:
+    @on_both_loops
+    async def test_what_interrupts_a_tick_is_done_between_two_of_its_turns(self):
+        clock, log = Interrupted(), []
+        cooperator, ticks = in_ticks(clock)
+        tasks = [
+            cooperator.cooperate(steps_of_a_millisecond(clock, log, name)) for name in "abc"
+        ]
+
+        def interrupts():
+            clock.meanwhile = tasks[1].stop
+            yield from steps_of_a_millisecond(clock, log, "d")
+
+        cooperator.cooperate(interrupts())
+        ticks.tick()
+        assert log[:4] == ["a", "b", "c", "d"]
+        assert log.count("b") == 1
+        assert log.count("c") > 10
+        cooperator.stop()
+
+    @on_both_loops
+    async def test_tasks_made_in_one_step_begin_in_the_order_in_which_they_were_made(self):
+        clock, log = Clock(), []
+        cooperator, ticks = in_ticks(clock)
+
+        def makes():
+            for name in "abc":
+                cooperator.cooperate(steps_of_a_millisecond(clock, log, name))
+            yield
+
+        cooperator.cooperate(makes())
+        ticks.tick()
+        assert log[:6] == list("abcabc")
+        cooperator.stop()
+
+    @pytest.mark.parametrize("route", ["the change", "one within", "noted", "leaving"])
+    def test_what_a_change_has_raised_is_freed_with_its_arguments(self, route):
+        class Thing:
+            pass
+
+        class Problem(Exception):
+            pass
+
+        changes = Changes()
+
+        def raises(_thing):
+            raise Problem
+
+        def change(thing):
+            if route == "the change":
+                raises(thing)
+            elif route == "one within":
+                changes.call("a seat", partial(changes.make, raises, thing))
+            elif route == "noted":
+                changes.make(raises, thing)
+            else:
+                changes.leaving = Problem()
+
+        with without_the_collector():
+            thing = Thing()
+            seen = weakref.ref(thing)
+            try:
+                changes.make(change, thing)
+            except Problem as error:
+                caught = error
+            traceback, held, names = caught.__traceback__, [], []
+            while traceback is not None:
+                code = traceback.tb_frame.f_code
+                if code.co_filename == Changes.make.__code__.co_filename:
+                    names.append(code.co_name)
+                    if code is not Changes.call.__code__:
+                        held.extend(traceback.tb_frame.f_locals.values())
+                traceback = traceback.tb_next
+            assert names
+            assert not any(value is thing or value is caught for value in held)
+            assert not any(isinstance(value, tuple) and thing in value for value in held)
+            del held, thing
+            problem = weakref.ref(caught)
+            del caught
+            assert (seen(), problem()) == (None, None)
+
+
+class TestFairness:
+    @on_both_loops
+    async def test_steps_of_others_can_be_counted_in_the_middle_of_a_round(self):
+        clock, tasks = Clock(), []
+        cooperator, ticks = in_ticks(clock, 2**-10 * 10)
+        counted, seen = [0, 0, 0], []
+
+        def counts(number):
+            while True:
+                counted[number] += 1
+                seen.append(([task.steps for task in tasks], list(counted)))
+                clock.advance(2**-10)
+                yield
+
+        tasks.extend(cooperator.cooperate(counts(number)) for number in range(3))
+        ticks.tick()
+        assert len(seen) == 10
+        for said, true in seen:
+            assert said == true
+        cooperator.stop()
+
+
+    @pytest.mark.parametrize("heavy", [2**-11, 2**-12, 2**-13])
+    @pytest.mark.parametrize("light", [2**-16, 2**-17])
+    @on_both_loops
+    async def test_in_one_tick_short_steps_have_the_same_order_as_in_many(self, heavy, light):
+        logs = []
+        for cooperator in (in_ticks(Clock(), 8)[0], Stepwise()):
+            clock, ticks = cooperator._engine.clock._clock, cooperator._engine.rhythm._scheduler
+            log = []
+            for name, cost in (("h", heavy), ("l", light), ("m", 2 * light)):
+                cooperator.cooperate(steps_of(cost, clock, log, name, limit=300))
+            ticks.run()
+            logs.append("".join(log))
+        assert logs[0][:600] == logs[1][:600]
+
+
+class TestJob:
+    @on_both_loops
+    async def test_each_pause_that_the_end_has_lifted_can_be_taken_back_once(self):
+        cooperator = Stepwise()
+        task = cooperator.cooperate(forever())
+        task.pause()
+        task.pause()
+        task.cancel()
+        task.pause()
+        for _ in range(3):
+            task.resume()
+        with pytest.raises(NotPaused, match="cannot resume a ending task"):
+            task.resume()
+        await turns()
+        assert task.cancelled()
+
+
+class TestStepped:
+    @on_both_loops
+    async def test_a_successor_elsewhere_owes_nothing_of_what_its_maker_did(self):
+        cooperator = Stepwise()
+        clock, made = cooperator.clock, []
+
+        def parent():
+            clock.advance(0.5)
+            made.append(cooperator.cooperate(forever(), group="another"))
+            return
+            yield
+
+        cooperator.cooperate(forever())
+        cooperator.cooperate(parent())
+        cooperator.ticks.tick(2)
+        cooperator.ticks.tick(4)
+        assert made[0].steps == 2
+        cooperator.stop()
+
+
+class TestEngine:
+    @on_both_loops
+    async def test_a_slow_clean_up_is_reported_with_its_own_cpu_time(self, monkeypatch, caplog):
+        clock, cpu = Clock(), Clock()
+        monkeypatch.setattr(meter, "thread_time", cpu)
+        cooperator = Stepwise(clock=clock, slow_step=0.25)
+
+        def slow():
+            try:
+                yield
+            finally:
+                clock.advance(0.5)
+                cpu.advance(0.125)
+
+        task = cooperator.cooperate(slow())
+        cooperator.ticks.tick()
+        cpu.advance(4)  # of the rest of the program
+        task.cancel()
+        await turns()
+        assert task.cancelled()
+        (message,) = caplog.messages
+        assert "0.500 seconds (0.125 of CPU, 0.000 in the" in message
+
+
+class TestLoopState:
+    @on_both_loops
+    async def test_a_task_waits_on_a_future_that_another_waits_on_no_more(self):
+        cooperator = Stepwise()
+        future = asyncio.get_running_loop().create_future()
+
+        def waits():
+            return (yield future)
+
+        first = cooperator.cooperate(waits())
+        cooperator.ticks.tick()
+        first.stop()
+        second = cooperator.cooperate(waits())
+        cooperator.ticks.run()
+        future.set_result("woken")
+        await turns()
+        cooperator.ticks.run()
+        assert await second == "woken"
+
+
+class TestTheGauge:
+    """A turn is quiet if it lasts twice as long as the shortest one lately, at most."""
+
+    @staticmethod
+    def turns(gauge, *lasted, now=0.0):
+        return [gauge.is_quiet(seconds, now) for seconds in lasted]
+
+    def test_a_turn_may_last_twice_as_long_as_the_shortest(self):
+        gauge = _Gauge()
+        judged = self.turns(gauge, 4, 8, 8.01, 2, 4, 4.01, 3)
+        assert judged == [True, True, False, True, True, False, True]
+
+    @pytest.mark.parametrize("alike", [1, 47, 48, 49, 63])
+    def test_longer_ones_are_quiet_after_a_window_of_which_three_quarters_are_alike(
+        self, alike
+    ):
+        gauge = _Gauge()
+        assert all(self.turns(gauge, *[1] * 64))
+        lasted = [10, *[20, 10] * 32][:alike] + [20.01] * (63 - alike)
+        assert not any(self.turns(gauge, *lasted, now=0.2499))
+        assert self.turns(gauge, 10, now=0.25) == [alike >= 48]
+
+    def test_a_window_is_of_so_many_turns_at_least(self):
+        gauge = _Gauge()
+        self.turns(gauge, *[1] * 64)
+        assert not any(self.turns(gauge, *[10] * 63, now=1))
+        assert self.turns(gauge, 10, now=1) == [True]
+        assert not any(self.turns(gauge, *[100] * 63, now=2))
+        assert self.turns(gauge, 100, now=2) == [True]
+
+    def test_a_window_lasts_so_many_seconds_at_least(self):
+        gauge = _Gauge()
+        self.turns(gauge, *[1] * 64)
+        assert not any(self.turns(gauge, *[10] * 100, now=0.2499))
+        assert self.turns(gauge, 10, now=0.25) == [True]
+        assert not any(self.turns(gauge, *[100] * 100, now=0.4999))
+        assert self.turns(gauge, 100, now=0.5) == [True]
+
+    def test_each_window_is_judged_by_its_own_turns(self):
+        gauge = _Gauge()
+        self.turns(gauge, *[1] * 64)
+        self.turns(gauge, 10, *[30] * 63, now=1)  # a busy loop: nothing is learned
+        assert not any(self.turns(gauge, *[10] * 63, now=2))
+        assert self.turns(gauge, 10, now=2) == [True]
+
+    def test_a_shorter_one_counts_in_the_next_window_too(self):
+        gauge = _Gauge()
+        self.turns(gauge, *[1] * 64)
+        self.turns(gauge, 0.25, *[1] * 63, now=1)
+        assert self.turns(gauge, 0.5, 0.51, now=1) == [True, False]
+
+
+class TestPacing:
+    def test_a_slice_begun_by_a_checkpoint_is_over_long_after_its_deadline(self):
+        async def main():
+            loop = asyncio.get_running_loop()
+            await checkpoint()
+            await asyncio.sleep(1)
+            came, starts = loop.time(), []
+
+            def job():
+                starts.append(loop.time() - came)
+                loop.spend(2**-10)
+                yield
+
+            time_slice = TimeSlice(2**-9, max_wait=0.0625)
+            await Cooperator(time_slice=time_slice).cooperate(job())
+            assert starts[0] <= 2 * TURN
+
+        with asyncio.Runner(loop_factory=lambda: VirtualLoop(turn=TURN)) as runner:
+            runner.run(main())
+
+
+class TestStepping:
+    class Task:
+        """What chunks need of a task."""
+
+        resuming = interrupted = False
+
+        def __init__(self, iterator):
+            self.iterator, self.next, self.steps = iterator, iterator.__next__, 0
+            self.sink = self
+            self.values = []
+
+        def room(self):
+            return 10**6
+
+        def take(self, _task, value):
+            self.values.append(value)
+
+        def check(self, _task):
+            pass
+
+    class Timer:
+        """A clock that notes how many steps there were between two readings."""
+
+        notable = 1.0
+
+        def __init__(self):
+            self.now, self.before, self.between = 0.0, 0.0, []
+
+        def clock(self):
+            self.between.append(self.now - self.before)
+            self.before = self.now
+            return self.now
+
+        def steps(self, costs):
+            for cost in costs:
+                self.now += cost
+                yield 1
+
+    @pytest.mark.parametrize("cost", [7, 9, 12, 20, 30])
+    def test_a_chunk_grows_only_while_one_of_twice_its_length_is_short(self, cost):
+        timer = self.Timer()
+        task = self.Task(timer.steps([cost * MICROSECONDS] * 2000))
+        chunks = Chunks(1000)
+        for _ in range(100):
+            chunks.take(task, timer, timer.now + 10 * cost * MICROSECONDS, 1000)
+        assert task.steps > Chunks.SINGLE
+        assert max(timer.between) <= Chunks.SHORT
