@@ -1,15 +1,21 @@
-"""What the tests of the Cooperator share: clocks and ticks by hand, and both loops."""
+"""What tests share: time and ticks by hand, from the package's own kit, and both loops."""
 
 import asyncio
+import contextlib
 import functools
 import gc
 import inspect
 
+import pytest
+
 from cooperative_aio import Cooperator
+from cooperative_aio.testing import ManualScheduler, VirtualLoop, one_step
+
+TURN = 2**-16  # seconds that a turn of a Loop costs
 
 
 class Clock:
-    """A clock that stands still until it is told to go on."""
+    """What a Cooperator asks for the time; unlike the package's, it may be set back."""
 
     def __init__(self):
         self.now = 0.0
@@ -21,41 +27,41 @@ class Clock:
         self.now += seconds
 
 
-class Ticks:
-    """A scheduler whose calls are made one by one, by the test."""
-
-    def __init__(self):
-        self.pending = []
-
-    def __call__(self, callback):
-        call = Call(callback, self.pending)
-        self.pending.append(call)
-        return call
+class Ticks(ManualScheduler):
+    """The package's; each of the calls has to be there."""
 
     def tick(self, count=1):
-        for _ in range(count):
-            self.pending.pop(0).callback()
-
-    def run(self, limit=1000):
-        for _ in range(limit):
-            if not self.pending:
-                return
-            self.tick()
-        raise AssertionError("there is still something scheduled")
+        assert self.pump(count) == count
 
 
-class Call:
-    def __init__(self, callback, pending):
-        self.callback = callback
-        self._pending = pending
+class Loop(VirtualLoop):
+    """A loop on virtual time on which each turn costs the same."""
 
-    def cancel(self):
-        self._pending.remove(self)
+    def __init__(self, turn=TURN):
+        super().__init__(turn=turn)
 
 
-def one_step():
-    """Make a predicate that ends every tick after one step."""
-    return lambda: True
+class Still:
+    """On this loop, time moves only when somebody says that work took some."""
+
+    now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+    def spend(self, seconds):
+        self.now += seconds
+
+
+class StillAsyncio(Still, asyncio.SelectorEventLoop):
+    pass
+
+
+with contextlib.suppress(ModuleNotFoundError):  # then tests that want it are skipped
+    import uvloop
+
+    class StillUvloop(Still, uvloop.Loop):
+        pass
 
 
 class Stepwise(Cooperator):
@@ -104,14 +110,27 @@ def outcome(future):
     return future.result()
 
 
+def on(*loop_factories):
+    """Run a coroutine test on a fresh loop of each kind, such as `on(Loop)`."""
+
+    def decorate(test):
+        def run(*instance, loop_factory, **fixtures):
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
+                runner.run(test(*instance, **fixtures))
+
+        as_test(run, test, "loop_factory")
+        return pytest.mark.parametrize("loop_factory", loop_factories)(run)
+
+    return decorate
+
+
 def on_both_loops(test):
     """Run a coroutine test on asyncio's loop and on uvloop's, in debug mode.
 
     What the loop's exception handler is told goes to the fixture `reports`; where a
     test does not ask for that, it fails if there was anything.
     """
-    signature = inspect.signature(test)
-    wants_reports = "reports" in signature.parameters
+    wants_reports = "reports" in inspect.signature(test).parameters
 
     def run(*instance, loop_factory, reports, **fixtures):
         async def main():
@@ -128,16 +147,15 @@ def on_both_loops(test):
         if not wants_reports:
             assert reports == []
 
+    return as_test(run, test, "loop_factory", "reports")
+
+
+def as_test(run, test, *fixtures):
+    """Let pytest see `test` in what runs it, and that it takes some fixtures more."""
     functools.update_wrapper(run, test)
     del run.__wrapped__
-    parameters = [
-        parameter for parameter in signature.parameters.values() if parameter.name != "reports"
-    ]
-    run.__signature__ = signature.replace(
-        parameters=[
-            *parameters,
-            inspect.Parameter("loop_factory", inspect.Parameter.KEYWORD_ONLY),
-            inspect.Parameter("reports", inspect.Parameter.KEYWORD_ONLY),
-        ]
-    )
+    signature = inspect.signature(test)
+    own = [one for one in signature.parameters.values() if one.name not in fixtures]
+    more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in fixtures]
+    run.__signature__ = signature.replace(parameters=[*own, *more])
     return run

@@ -12,8 +12,10 @@ from collections import deque
 from fractions import Fraction
 
 import anyio
+import core_support
 import pytest
 import uvloop
+from core_support import on, turns
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,18 +33,12 @@ from cooperative_aio import (
     current_task,
     get_cooperator,
 )
-from cooperative_aio.testing import VirtualLoop
-
-TURN = 2**-16
 
 
-class Loop(VirtualLoop):
+class Loop(core_support.Loop):
     """A loop on which each turn costs the same, and that counts readings of its clock."""
 
     readings = 0
-
-    def __init__(self):
-        super().__init__(turn=TURN)
 
     def perf_counter(self):
         self.readings += 1
@@ -54,36 +50,10 @@ def run(coroutine_function, *args, loop_factory=Loop):
         return runner.run(coroutine_function(*args))
 
 
-def on(*loop_factories):
-    """Run a coroutine function as a test, on a fresh loop of each kind."""
-
-    def decorate(test):
-        def run_on(*args, loop_factory):
-            run(test, *args, loop_factory=loop_factory)
-
-        run_on.__name__ = test.__name__
-        parameters = list(inspect.signature(test).parameters.values())
-        added = inspect.Parameter("loop_factory", inspect.Parameter.KEYWORD_ONLY)
-        run_on.__signature__ = inspect.Signature([*parameters, added])
-        return pytest.mark.parametrize("loop_factory", loop_factories)(run_on)
-
-    return decorate
-
-
 on_each = on(asyncio.SelectorEventLoop, uvloop.Loop)
 
 
-def on_loop(test):
-    @functools.wraps(test)
-    def run_it(*args, **kwargs):
-        run(functools.partial(test, *args, **kwargs))
-
-    return run_it
-
-
-async def turns(number):
-    for _ in range(number):
-        await asyncio.sleep(0)
+on_loop = on(Loop)
 
 
 async def every(values, _cooperator=None):

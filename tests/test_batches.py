@@ -1,7 +1,6 @@
 import asyncio
 import contextvars
 import gc
-import inspect
 import itertools
 import math
 import weakref
@@ -9,6 +8,7 @@ import weakref
 import anyio
 import pytest
 import uvloop
+from core_support import Loop, on, turns
 
 from cooperative_aio import (
     Batches,
@@ -20,43 +20,10 @@ from cooperative_aio import (
     current_task,
     get_cooperator,
 )
-from cooperative_aio.testing import Deadlock, VirtualLoop
-
-TURN = 2**-16
-
-
-class Loop(VirtualLoop):
-    """A loop on which each turn costs the same."""
-
-    def __init__(self):
-        super().__init__(turn=TURN)
-
-
-def on(*loop_factories):
-    """Run a coroutine function as a test, on a fresh loop of each kind."""
-
-    def decorate(test):
-        def run(*args, loop_factory, **kwargs):
-            with asyncio.Runner(loop_factory=loop_factory) as runner:
-                runner.run(test(*args, **kwargs))
-
-        run.__name__ = test.__name__
-        run.pytestmark = getattr(test, "pytestmark", [])
-        parameters = list(inspect.signature(test).parameters.values())
-        added = inspect.Parameter("loop_factory", inspect.Parameter.KEYWORD_ONLY)
-        run.__signature__ = inspect.Signature([*parameters, added])
-        return pytest.mark.parametrize("loop_factory", loop_factories)(run)
-
-    return decorate
-
+from cooperative_aio.testing import Deadlock
 
 on_each = on(asyncio.SelectorEventLoop, uvloop.Loop)
 on_loop = on(Loop)
-
-
-async def turns(number):
-    for _ in range(number):
-        await asyncio.sleep(0)
 
 
 def noting(events, values):

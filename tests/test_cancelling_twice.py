@@ -761,7 +761,7 @@ class TestATaskThatOutlivesItsCancellation:
         cooperator.ticks.tick(3)
         assert log == ["caught", *["stepped"] * 3]
         task.pause()
-        assert cooperator.ticks.pending == []
+        assert cooperator.ticks.pending == ()
         cooperator.stop()
 
 

@@ -9,7 +9,7 @@ import weakref
 from collections import deque
 
 import pytest
-import uvloop
+from core_support import TURN, Loop, StillAsyncio, StillUvloop, on, turns
 
 from cooperative_aio import (
     Cooperator,
@@ -21,64 +21,11 @@ from cooperative_aio import (
     get_cooperator,
 )
 from cooperative_aio._loop import lent
-from cooperative_aio.testing import Deadlock, VirtualLoop
+from cooperative_aio.testing import Deadlock
 
 SLICE = TimeSlice().seconds
-TURN = 2**-16
-"""The seconds that a turn of a Loop costs here."""
-
-
-class Loop(VirtualLoop):
-    """A loop on which each turn costs the same."""
-
-    def __init__(self):
-        super().__init__(turn=TURN)
-
-
-class Still:
-    """On this loop, time moves only when somebody says that work took some."""
-
-    now = 0.0
-
-    def perf_counter(self):
-        return self.now
-
-    def spend(self, seconds):
-        self.now += seconds
-
-
-class StillAsyncio(Still, asyncio.SelectorEventLoop):
-    pass
-
-
-class StillUvloop(Still, uvloop.Loop):
-    pass
-
-
-def on(*loop_factories):
-    """Run a coroutine function as a test, on a fresh loop of each kind."""
-
-    def decorate(test):
-        def run(*args, loop_factory):
-            with asyncio.Runner(loop_factory=loop_factory) as runner:
-                runner.run(test(*args))
-
-        run.__name__ = test.__name__
-        parameters = list(inspect.signature(test).parameters.values())
-        added = inspect.Parameter("loop_factory", inspect.Parameter.KEYWORD_ONLY)
-        run.__signature__ = inspect.Signature([*parameters, added])
-        return pytest.mark.parametrize("loop_factory", loop_factories)(run)
-
-    return decorate
-
-
 on_each = on(StillAsyncio, StillUvloop, Loop)
 on_loop = on(Loop)
-
-
-async def turns(number):
-    for _ in range(number):
-        await asyncio.sleep(0)
 
 
 async def until(condition):

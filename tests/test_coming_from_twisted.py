@@ -122,7 +122,7 @@ def test_after_a_predicate_has_raised_nothing_comes_until_something_is_added(tic
     cooperator.cooperate(forever())
     with pytest.raises(ZeroDivisionError):
         ticks.tick()
-    assert ticks.pending == []
+    assert ticks.pending == ()
     cooperator.cooperate(forever())
     assert len(ticks.pending) == 1
 
@@ -175,7 +175,7 @@ def test_stop_forgets_every_second_task(cooperator, ticks, number):
     told = [ends(cooperator.cooperate(forever()).whenDone()) for _ in range(number)]
     cooperator.stop()
     assert [bool(each) for each in told] == [index % 2 == 0 for index in range(number)]
-    assert ticks.pending == []
+    assert ticks.pending == ()
 
 
 def test_stop_tells_paused_and_waiting_tasks_only_when_they_are_resumed(cooperator, ticks):
@@ -210,7 +210,7 @@ def test_stopping_in_the_last_step_tears_the_tick(cooperator, ticks, last_words,
     with pytest.raises(ValueError, match="not in list"):
         ticks.tick()
     assert len(told) == 1
-    assert (log, ticks.pending) == ([], [])  # nobody else goes on
+    assert (log, ticks.pending) == ([], ())  # nobody else goes on
 
 
 def test_a_stopped_one_closes_no_generator(cooperator, ticks):

@@ -227,7 +227,7 @@ class TestTicks:
             assert log == events
             assert len(cooperator.ticks.pending) == 1
         cooperator.ticks.tick()
-        assert cooperator.ticks.pending == []
+        assert cooperator.ticks.pending == ()
         assert cooperator.statistics().ticks == 3
 
     @on_both_loops
@@ -263,7 +263,7 @@ class TestTicks:
         assert log == list("abcd")
         ticks.tick()
         assert log == list("abcdef")
-        assert ticks.pending == []
+        assert ticks.pending == ()
 
     @on_both_loops
     async def test_with_a_predicate_only_the_loop_calls_a_tick_each_turn(self):
@@ -300,30 +300,29 @@ class TestTicks:
     @on_both_loops
     async def test_nothing_is_scheduled_when_nothing_is_ready(self):
         cooperator = Stepwise()
-        pending = cooperator.ticks.pending
-        assert pending == []
+        assert cooperator.ticks.pending == ()
         future = asyncio.get_running_loop().create_future()
 
         def waits():
             yield future
 
         task = cooperator.cooperate(waits())
-        assert len(pending) == 1
+        assert len(cooperator.ticks.pending) == 1
         cooperator.ticks.tick()
-        assert pending == []
+        assert cooperator.ticks.pending == ()
         paused = cooperator.cooperate(forever())
-        assert len(pending) == 1
+        assert len(cooperator.ticks.pending) == 1
         paused.pause()
-        assert pending == []
+        assert cooperator.ticks.pending == ()
         paused.resume()
-        assert len(pending) == 1
+        assert len(cooperator.ticks.pending) == 1
         paused.stop()
-        assert pending == []
+        assert cooperator.ticks.pending == ()
         future.set_result(None)
         await turns()
-        assert len(pending) == 1
+        assert len(cooperator.ticks.pending) == 1
         task.cancel()
-        assert pending == []
+        assert cooperator.ticks.pending == ()
         await turns()
         assert outcome(task) == "cancelled"
 
@@ -352,7 +351,7 @@ class TestTicks:
         log = []
         cooperator.cooperate(work(log, "a"))
         assert not cooperator.running
-        assert cooperator.ticks.pending == []
+        assert cooperator.ticks.pending == ()
         assert cooperator.statistics().ready == 1
         cooperator.start()
         cooperator.start()
@@ -572,7 +571,7 @@ class TestBugsOfUsers:
         task = cooperator.cooperate(iter(()))
         ticks.tick()
         assert task.done()
-        assert ticks.pending == []
+        assert ticks.pending == ()
         assert len(reports) == 1
 
     @on_both_loops
@@ -712,11 +711,11 @@ class TestStop:
         for task in (ready, paused, waiting):
             with pytest.raises(SchedulerStopped, match="the Cooperator was stopped"):
                 await task
-        assert (cooperator.tasks, cooperator.ticks.pending) == ((), [])
+        assert (cooperator.tasks, cooperator.ticks.pending) == ((), ())
         assert not cooperator.running
         assert not future.done()
         await turns()
-        assert cooperator.ticks.pending == []
+        assert cooperator.ticks.pending == ()
 
     @on_both_loops
     async def test_a_stopped_cooperator_refuses_new_tasks_and_closes_them(self):
@@ -732,7 +731,7 @@ class TestStop:
             SchedulerStopped, match=r"the Cooperator is stopped; start\(\) it first"
         ):
             await task
-        assert (cooperator.tasks, cooperator.ticks.pending) == ((), [])
+        assert (cooperator.tasks, cooperator.ticks.pending) == ((), ())
         with pytest.raises(SchedulerStopped, match="the Cooperator is stopped"):
             await cooperator.coiterate(iter(()))
 
@@ -777,7 +776,7 @@ class TestStop:
         cooperator.ticks.tick(2)
         assert log == ["other", "stopped", "closed"]
         assert (outcome(task), outcome(other)) == (SchedulerStopped, SchedulerStopped)
-        assert (cooperator.tasks, cooperator.ticks.pending) == ((), [])
+        assert (cooperator.tasks, cooperator.ticks.pending) == ((), ())
 
     @on_both_loops
     async def test_stop_and_start_during_a_step_keep_the_cooperator_running(self):
@@ -861,7 +860,7 @@ class TestStop:
             cooperator.stop()
         assert log == ["closed"]
         assert outcome(task) is SchedulerStopped
-        assert (cooperator.tasks, cooperator.ticks.pending) == ((), [])
+        assert (cooperator.tasks, cooperator.ticks.pending) == ((), ())
 
 
 class TestDrain:

@@ -511,7 +511,7 @@ class TestAnInterruptOutOfASchedulerOfOnesOwn:
         assert [task.done() for task in tasks] == [True] * len(tasks)
         assert len(tasks) >= 2
         assert cooperator.tasks == ()
-        assert ticks.pending == []
+        assert ticks.pending == ()
 
     @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
     async def test_of_start_leaves_one_that_can_be_started_again(self, kind):

@@ -204,7 +204,7 @@ class TestAStepThatLeavesThroughTheLoop:
                     cooperator.ticks.tick()
         assert isinstance(hostile.exception(), kind)
         assert [task.done() for task in siblings] == [True] * 3
-        assert cooperator.ticks.pending == []
+        assert cooperator.ticks.pending == ()
         statistics = cooperator.statistics()
         assert (statistics.steps, statistics.ticks) == (3 + 3 * 7, 3 + 3 * 7)
         cooperator.stop()
@@ -1193,7 +1193,7 @@ class TestWeightsOfAllSizes:
         assert [task.steps for task in tasks] != before
         for task in tasks:
             task.stop()
-        assert cooperator.ticks.pending == []
+        assert cooperator.ticks.pending == ()
         cooperator.stop()
 
     @staticmethod

@@ -3,24 +3,21 @@ import contextvars
 import dataclasses
 import functools
 import gc
-import inspect
 import itertools
 import math
 import random
 import weakref
 
+import core_support
 import pytest
-import uvloop
+from core_support import TURN, StillAsyncio, StillUvloop, on, turns
 
 from cooperative_aio import Cooperator, TimeSlice, current_task
 from cooperative_aio._loop import state_of
-from cooperative_aio.testing import Deadlock, VirtualLoop
-
-TURN = 2**-16
-"""The seconds that a turn of the loop costs here."""
+from cooperative_aio.testing import Deadlock
 
 
-class Loop(VirtualLoop):
+class Loop(core_support.Loop):
     """A loop on which each turn costs the same, and that notes what the package schedules."""
 
     def __init__(self, turn=TURN):
@@ -40,49 +37,7 @@ class Loop(VirtualLoop):
         return super().call_at(when, callback, *args, context=context)
 
 
-class Still:
-    """On this loop, time moves only when a step says so."""
-
-    now = 0.0
-
-    def perf_counter(self):
-        return self.now
-
-    def spend(self, seconds):
-        self.now += seconds
-
-
-class StillAsyncio(Still, asyncio.SelectorEventLoop):
-    pass
-
-
-class StillUvloop(Still, uvloop.Loop):
-    pass
-
-
-def on(*loop_factories):
-    """Run a coroutine function as a test, on a fresh loop of each kind."""
-
-    def decorate(test):
-        def run(*args, loop_factory):
-            with asyncio.Runner(loop_factory=loop_factory) as runner:
-                runner.run(test(*args))
-
-        run.__name__ = test.__name__
-        parameters = list(inspect.signature(test).parameters.values())
-        added = inspect.Parameter("loop_factory", inspect.Parameter.KEYWORD_ONLY)
-        run.__signature__ = inspect.Signature([*parameters, added])
-        return pytest.mark.parametrize("loop_factory", loop_factories)(run)
-
-    return decorate
-
-
 on_loop = on(Loop)
-
-
-async def turns(number):
-    for _ in range(number):
-        await asyncio.sleep(0)
 
 
 async def until(condition):

@@ -293,10 +293,10 @@ class TestPausing:
         task.pause()
         task.pause()
         assert task.paused
-        assert cooperator.ticks.pending == []
+        assert cooperator.ticks.pending == ()
         task.resume()
         assert task.paused
-        assert cooperator.ticks.pending == []
+        assert cooperator.ticks.pending == ()
         task.resume()
         assert not task.paused
         cooperator.ticks.run()
@@ -332,12 +332,12 @@ class TestPausing:
         task.pause()
         assert (task.paused, task.waiting) == (True, True)
         task.resume()
-        assert cooperator.ticks.pending == []
+        assert cooperator.ticks.pending == ()
         task.pause()
         future.set_result("result")
         await turns()
         assert (task.paused, task.waiting) == (True, False)
-        assert cooperator.ticks.pending == []
+        assert cooperator.ticks.pending == ()
         task.resume()
         cooperator.ticks.run()
         assert log == ["result"]
@@ -426,7 +426,7 @@ class TestPausing:
         task = cooperator.cooperate(work(log, "ab"))
         task.pause()
         cooperator.start()
-        assert cooperator.ticks.pending == []
+        assert cooperator.ticks.pending == ()
         task.resume()
         cooperator.ticks.run()
         assert log == ["a", "b"]
@@ -507,7 +507,7 @@ class TestEveryStateAndOperation:
             await turns()
         assert task.done()
         assert cooperator.tasks == ()
-        assert cooperator.ticks.pending == []
+        assert cooperator.ticks.pending == ()
 
     @pytest.mark.parametrize("state", STATES)
     async def test_the_repr_and_the_properties_tell_the_state(self, state):
@@ -551,7 +551,7 @@ class TestStopping:
         assert not task.cancelled()
         with pytest.raises(TaskStopped, match="the task was stopped"):
             await task
-        assert (cooperator.tasks, cooperator.ticks.pending) == ((), [])
+        assert (cooperator.tasks, cooperator.ticks.pending) == ((), ())
 
     @on_both_loops
     async def test_a_plain_iterator_is_dropped(self):
@@ -587,7 +587,7 @@ class TestStopping:
         cooperator.ticks.tick()
         assert log == ["goes on", "closed"]
         assert outcome(task) is TaskStopped
-        assert cooperator.ticks.pending == []
+        assert cooperator.ticks.pending == ()
 
     @pytest.mark.parametrize(
         ("last_words", "expected"),
@@ -629,7 +629,7 @@ class TestStopping:
             cooperator.ticks.tick()
             assert outcome(task) == expected
             await turns()
-            assert (cooperator.tasks, cooperator.ticks.pending) == ((), [])
+            assert (cooperator.tasks, cooperator.ticks.pending) == ((), ())
             statistics = cooperator.statistics()
             assert (statistics.ready, statistics.paused, statistics.waiting) == (0, 0, 0)
 

@@ -338,7 +338,7 @@ class TestYieldedAwaitables:
         loop.set_task_factory(None)
         await turns()
         assert outcome(task) is TaskStopped
-        assert (cooperator.tasks, cooperator.ticks.pending) == ((), [])
+        assert (cooperator.tasks, cooperator.ticks.pending) == ((), ())
 
     @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
     @pytest.mark.parametrize("operation", ["nothing", "stop", "cancel", "pause"])
@@ -364,7 +364,7 @@ class TestYieldedAwaitables:
                 cooperator.ticks.tick()
                 await turns()
                 if operation == "pause":
-                    assert cooperator.ticks.pending == []
+                    assert cooperator.ticks.pending == ()
                     task.resume()
                 cooperator.ticks.run()
                 await turns()
@@ -396,7 +396,7 @@ class TestCancelling:
         cooperator.ticks.tick()
         assert task.cancel("enough") is True
         assert not task.done()
-        assert cooperator.ticks.pending == []
+        assert cooperator.ticks.pending == ()
         await turns()
         assert log == [("enough",)]
         assert task.cancelled()
@@ -439,7 +439,7 @@ class TestCancelling:
         assert task.cancelled()
         assert not task.paused
         assert log == (["closed"] if state in ("queued", "paused") else [])
-        assert (cooperator.tasks, cooperator.ticks.pending) == ((), [])
+        assert (cooperator.tasks, cooperator.ticks.pending) == ((), ())
 
     @on_both_loops
     async def test_it_ends_a_task_that_stands_back(self):
@@ -588,7 +588,7 @@ class TestCancelling:
         await turns()
         task.resume()
         task.pause()
-        assert cooperator.ticks.pending == []
+        assert cooperator.ticks.pending == ()
         task.resume()
         cooperator.ticks.run()
         assert log == ["a"]
@@ -671,7 +671,7 @@ class TestCancelling:
             assert task.cancel("in time") is True
             await turns()
             assert outcome(task) == "cancelled"
-        assert (log, cooperator.ticks.pending) == ([], [])
+        assert (log, cooperator.ticks.pending) == ([], ())
 
     @on_both_loops
     async def test_cancelling_again_throws_again(self):
@@ -824,7 +824,7 @@ class TestCancelling:
             await turns()
             assert outcome(task) == expected
             assert log == ([] if last_words in ("return", "raise") else [("by myself",)])
-            assert (cooperator.tasks, cooperator.ticks.pending) == ((), [])
+            assert (cooperator.tasks, cooperator.ticks.pending) == ((), ())
             assert cooperator.statistics().waiting == 0
 
         main(loop_factory=asyncio.new_event_loop, reports=[])
