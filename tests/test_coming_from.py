@@ -193,7 +193,7 @@ def run(*arguments):
         [sys.executable, "-P", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert (done.stderr, done.returncode) == ("", 0), done.stdout

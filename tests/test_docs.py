@@ -97,7 +97,7 @@ def test_the_files_run(page, tmp_path):
                 path.write_text(snippet, encoding="utf-8")
                 command = [sys.executable, "-P", str(path)]
                 done = subprocess.run(
-                    command, capture_output=True, text=True, timeout=60, check=False
+                    command, capture_output=True, text=True, timeout=300, check=False
                 )
                 assert (done.stderr, done.returncode) == ("", 0)
 

@@ -596,7 +596,7 @@ class TestARealInterruption:
             [sys.executable, "-W", "error", str(program), how, str(seed), "60"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, "")

@@ -24,7 +24,7 @@ VIRTUAL = textwrap.dedent("""
 
 def run(*command):
     done = subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, *command], capture_output=True, text=True, timeout=300, check=True
     )
     assert done.stderr == ""
     return done.stdout.splitlines()
