@@ -16,6 +16,7 @@ import httpx
 import pytest
 import uvicorn
 from aiohttp import web
+from core_support import errors_in
 
 from cooperative_aio import get_cooperator
 
@@ -38,9 +39,7 @@ def run(*arguments):
     done = subprocess.run(
         [*PYTHON, *arguments], capture_output=True, text=True, timeout=300, check=False
     )
-    errors = done.stderr.splitlines()  # on a busy machine any step may take long
-    errors = [line for line in errors if " held the loop for " not in line]
-    assert (errors, done.returncode) == ([], 0), done.stdout
+    assert (errors_in(done.stderr), done.returncode) == ("", 0), done.stdout
     return done.stdout.splitlines()
 
 
