@@ -137,7 +137,7 @@ def tests(session: nox.Session) -> None:
     On that which runs nox all tests are run, and measured is what they cover; on the others a
     part. Of the largest products all Pythons take a part: see `thorough`.
     """
-    install(session, wheel(session), *group("test"))
+    install(session, wheel(session), *group("wide" if session.python == RUNNING else "test"))
     pytest = ("-m", "pytest", *PARALLEL)
     if session.python != RUNNING:
         session.run("python", "-P", *pytest, *(session.posargs or NARROW))
@@ -165,7 +165,7 @@ def thorough(session: nox.Session) -> None:
 @nox.session(python=PYTHONS, requires=["build"], default=False)
 def wide(session: nox.Session) -> None:
     """Test the monitor, the servers and the places to offload to."""
-    install(session, wheel(session), *group("test"))
+    install(session, wheel(session), *group("wide"))
     session.run("python", "-P", "-m", "pytest", *PARALLEL, *MORE, *(session.posargs or WIDE))
 
 

@@ -54,9 +54,9 @@ MISSING = re.compile(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(collector):
-    """Skip a module that imports what is not installed; a thorough run wants everything."""
+    """Skip a module that imports what is not installed; where all tests run, all has to be."""
     report = yield
-    if report.failed and not THOROUGH and (found := MISSING.search(str(report.longrepr))):
+    if report.failed and not ONCE and (found := MISSING.search(str(report.longrepr))):
         report.outcome = "skipped"
         report.longrepr = (str(collector.path), 0, f"Skipped: {found[1]}")
     return report
@@ -106,11 +106,16 @@ def pytest_runtest_logfinish(nodeid, known=[]):  # noqa: B006 (of one process)
 
 
 class Measuring:
-    """Pause coverage for the products: they are long, and reach what the other tests reach."""
+    """Pause coverage where it costs much and finds nothing.
+
+    That is for the products, which are long and reach what the other tests reach, and in
+    the programs that tests run, but for workers and for programs beside a monitor.
+    """
 
     def __init__(self, coverage):
         self.coverage = coverage
         self.is_on = True
+        self.of_processes = os.environ.get("COVERAGE_PROCESS_CONFIG")
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item):
@@ -118,6 +123,9 @@ class Measuring:
         if wanted is not self.is_on:
             (self.coverage.start if wanted else self.coverage.stop)()
             self.is_on = wanted
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+        if self.of_processes is not None and item.path.parent.name in {"offload", "monitor"}:
+            os.environ["COVERAGE_PROCESS_CONFIG"] = self.of_processes
         return (yield)
 
 

@@ -250,7 +250,7 @@ def run(program, *argv, **options):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
         **options,
     )
 

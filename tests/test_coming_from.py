@@ -18,7 +18,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from core_support import Stepwise, on_both_loops, outcome, turns, work
+from core_support import Stepwise, errors_in, on_both_loops, outcome, turns, work
 
 from cooperative_aio import TaskStopped, accumulate, batch_accumulate, cooperate, tasklet
 from cooperative_aio.testing import virtual_time
@@ -193,10 +193,10 @@ def run(*arguments):
         [sys.executable, "-P", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
-    assert (done.stderr, done.returncode) == ("", 0), done.stdout
+    assert (errors_in(done.stderr), done.returncode) == ("", 0), done.stdout
     return done.stdout.splitlines()
 
 

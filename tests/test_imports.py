@@ -128,7 +128,7 @@ def test_a_name_that_there_is_not_is_an_attribute_error():
 def test_the_names_are_listed_before_they_are_used():
     program = "import cooperative_aio as c; print(set(c.__all__) <= set(dir(c)))"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True
     )
     assert done.stdout == "True\n"
 
@@ -143,6 +143,6 @@ public = [name for name in sys.modules if "cooperative_aio." in name and "._" no
 print(public)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True
     )
     assert done.stdout.splitlines() == ["[]", "[]"]

@@ -16,6 +16,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from core_support import errors_in
 
 import cooperative_aio
 from cooperative_aio import (
@@ -596,10 +597,10 @@ class TestARealInterruption:
             [sys.executable, "-W", "error", str(program), how, str(seed), "60"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.returncode, errors_in(done.stderr)) == (0, "")
         cancelled, word = done.stdout.split()
         assert word == "cancelled"
         assert int(cancelled) > 10

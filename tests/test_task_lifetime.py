@@ -194,7 +194,7 @@ class TestTheEndOfTheLoop:
             [sys.executable, "-c", textwrap.dedent(program)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert done.stdout.splitlines() == ["works closed", "main ends"]
@@ -226,7 +226,7 @@ class TestTheEndOfTheLoop:
             [sys.executable, "-c", textwrap.dedent(program)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert done.stdout.splitlines() == ["other closed"]

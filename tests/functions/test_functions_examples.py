@@ -46,7 +46,7 @@ async def test_a_handler_of_fastapi_runs_in_slices_and_others_are_answered():
             await asyncio.sleep(0.01)
         try:
             async with httpx.AsyncClient(
-                base_url=f"http://{host}:{port}", timeout=60
+                base_url=f"http://{host}:{port}", timeout=300
             ) as client:
                 longest = asyncio.create_task(client.get("/longest?below=20000"))
                 while not get_cooperator().tasks:

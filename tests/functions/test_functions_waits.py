@@ -622,7 +622,7 @@ def test_an_alarm_of_somebody_elses_between_steps_does_what_it_did(before, outpu
         [sys.executable, "-c", ALARM_BETWEEN_STEPS.format(before=before)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert (done.stdout, done.returncode) == (output, code)

@@ -14,7 +14,7 @@ HAS_PLAYWRIGHT = importlib.util.find_spec("playwright") is not None
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None or not HAS_PLAYWRIGHT, reason="no chromium or no playwright is installed"
 )
-PATIENCE = 60_000  # milliseconds
+PATIENCE = 300_000  # milliseconds
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 

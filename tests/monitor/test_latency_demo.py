@@ -50,7 +50,7 @@ async def ask(tab, **message):
 @pytest.mark.parametrize("mode", WAYS)
 async def test_four_jobs_go_on_in_every_way_until_another_is_chosen(mode):
     async with (
-        asyncio.timeout(60),
+        asyncio.timeout(300),
         serving(400) as (address, workers),
         aiohttp.ClientSession(address) as session,
         session.ws_connect("/tab") as tab,
@@ -76,7 +76,7 @@ async def test_four_jobs_go_on_in_every_way_until_another_is_chosen(mode):
 
 async def test_each_tab_has_a_state_of_its_own_that_ends_with_it():
     async with (
-        asyncio.timeout(60),
+        asyncio.timeout(300),
         serving(10**6) as (address, workers),
         aiohttp.ClientSession(address) as session,
     ):
@@ -95,7 +95,7 @@ async def test_each_tab_has_a_state_of_its_own_that_ends_with_it():
 
 async def test_an_unknown_way_is_refused():
     async with (
-        asyncio.timeout(60),
+        asyncio.timeout(300),
         serving(400) as (address, workers),
         aiohttp.ClientSession(address) as session,
         session.ws_connect("/tab") as tab,

@@ -86,14 +86,14 @@ class Running:
         return self
 
     async def line(self, pattern):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             async for line in self.process.stdout:
                 if found := re.search(pattern, line.decode()):
                     return found
         raise AssertionError(f"{pattern} was not printed")
 
     async def rest(self):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             text = (await self.process.stdout.read()).decode()
             return await self.process.wait(), text
 
@@ -104,7 +104,7 @@ class Running:
 
 
 async def get(address):
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with httpx.AsyncClient(timeout=300) as client:
         return await client.get(address)
 
 
@@ -189,7 +189,7 @@ def test_a_missing_import_of_the_program_is_its_own_error(tmp_path, monkeypatch)
 
 async def run_for_a_moment(coroutine, until):
     running = asyncio.create_task(coroutine)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         while not until():
             await asyncio.sleep(0.01)
     running.cancel()
@@ -220,7 +220,7 @@ async def test_an_import_of_the_demonstration_parses_again_and_again(monkeypatch
         )
 
     running = asyncio.create_task(_targets.demo())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         while not is_known():
             await real_sleep(0)
     running.cancel()

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from core_support import errors_in
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -18,7 +19,7 @@ def run(*arguments):
         timeout=120,
         check=False,
     )
-    assert (done.stderr, done.returncode) == ("", 0), done.stdout
+    assert (errors_in(done.stderr), done.returncode) == ("", 0), done.stdout
     return done.stdout.splitlines()
 
 

@@ -478,7 +478,7 @@ def test_ctrl_c_closes_the_generators_and_the_workers_say_nothing(tmp_path):
     closed = tmp_path / "closed"
     with start_program(closed) as process:
         os.killpg(process.pid, signal.SIGINT)  # as the terminal does
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=300)
     assert closed.exists()
     assert errors.count("Traceback") <= 2  # asyncio's own, of the main process
     assert errors.rstrip().endswith("KeyboardInterrupt")
@@ -490,7 +490,7 @@ async def test_workers_do_not_outlive_the_program(tmp_path, until):
     closed = tmp_path / "closed"
     with start_program(closed) as process:
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=300)
     await until(closed.exists)
     await until(closed.read_text)
     pid = int(closed.read_text().split()[0])

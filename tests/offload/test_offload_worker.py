@@ -72,8 +72,8 @@ class Place:
     def __init__(self, run):
         self.connection, theirs = socket.socketpair()
         self.endings, their_endings = socket.socketpair()
-        self.connection.settimeout(60)
-        self.endings.settimeout(60)
+        self.connection.settimeout(300)
+        self.endings.settimeout(300)
         self.returned = None
         self.running = threading.Thread(target=self._run, args=(run, theirs, their_endings))
         self.running.start()

@@ -50,7 +50,7 @@ async def serving(app):
 
 @contextlib.asynccontextmanager
 async def asking(address, path):
-    async with asyncio.timeout(30), connected(address) as (reader, writer):
+    async with asyncio.timeout(300), connected(address) as (reader, writer):
         writer.write(request(path))
         yield reader
 

@@ -35,7 +35,7 @@ def serving(name):
 
                 def client(user):
                     headers = {} if user is None else {"X-User": user}
-                    made = httpx.Client(base_url=address, headers=headers, timeout=30)
+                    made = httpx.Client(base_url=address, headers=headers, timeout=300)
                     return stack.enter_context(made)
 
                 yield process, client
@@ -135,7 +135,7 @@ async def test_jobs_are_forgotten_after_a_while_and_tell_why_they_failed(name):
         await job.task
     told = {"job": 1, "done": 1, "total": 10, "state": "failed", "error": "no primes today"}
     assert json.loads(json.dumps(jobs.find("ann", 1).describe())) == told
-    async with program["asyncio"].timeout(60):
+    async with program["asyncio"].timeout(300):
         while jobs._jobs:
             await program["asyncio"].sleep(0.01)
 

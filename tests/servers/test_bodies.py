@@ -81,7 +81,7 @@ async def test_who_asks_aiohttp_for_the_head_gets_no_body(kind):
         return await json_array_response(asked, rows(log), streamed=kind == "streamed")
 
     async with (
-        asyncio.timeout(30),
+        asyncio.timeout(300),
         serving(handler) as address,
         connected(address) as (reader, writer),
     ):
@@ -232,7 +232,7 @@ async def test_rows_are_closed_when_sending_is_cancelled(kind):
             async with ClientSession() as session:
                 await session.post(url, data=json_array(endless()))
 
-    async with asyncio.timeout(30), serving(take_some) as (host, port):
+    async with asyncio.timeout(300), serving(take_some) as (host, port):
         sending = asyncio.create_task(send(f"http://{host}:{port}/"))
         await got.wait()
         sending.cancel()

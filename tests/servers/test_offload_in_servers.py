@@ -34,7 +34,7 @@ def serving():
                 for line in process.stdout
                 if (found := re.search(r"http://[\d.]+:\d+", line))
             )
-            with httpx.Client(base_url=address, timeout=60) as client:
+            with httpx.Client(base_url=address, timeout=300) as client:
                 yield process, client
         finally:
             process.kill()
@@ -55,7 +55,7 @@ def test_workers_live_as_long_as_the_application():
         with pytest.raises(httpx.ReadTimeout):
             client.get(f"/count?below={LARGEST}", timeout=0.5)
         process.terminate()
-        process.wait(30)
+        process.wait(300)
         assert "Application shutdown complete" in process.stdout.read()
     deadline = time.monotonic() + 100
     while any(map(is_running, workers)):

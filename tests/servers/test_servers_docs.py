@@ -44,7 +44,7 @@ async def test_other_code_runs(number):
     names = {"__name__": "app"}
     result = eval(compile(snippet, PAGE.name, "exec", flags=flags), names)  # noqa: S307
     if inspect.iscoroutine(result):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             await result
     await until_it_answers(names.get("app"))
     if "tqdm" in snippet:

@@ -298,7 +298,7 @@ def test_pygobject_itself_is_heard():
         [sys.executable, "-c", program, "/usr/lib/python3/dist-packages"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     if done.returncode == 77:

@@ -428,14 +428,14 @@ class Gate(threading.Event):
 
     def pass_through(self, result="passed"):
         self.reached.set()
-        assert self.wait(30)
+        assert self.wait(300)
         return result
 
 
 @virtual_time
 async def test_a_job_in_a_thread_takes_no_virtual_time():
     gate = Gate()
-    threading.Thread(target=lambda: gate.reached.wait(30) and gate.set()).start()
+    threading.Thread(target=lambda: gate.reached.wait(300) and gate.set()).start()
     result = await asyncio.wait_for(asyncio.to_thread(gate.pass_through), 5)
     assert result == "passed"
     assert asyncio.get_running_loop().time() == 0.0
@@ -445,7 +445,7 @@ async def test_a_job_in_a_thread_takes_no_virtual_time():
 async def test_a_job_is_awaited_as_long_as_it_takes_when_there_is_nothing_else():
     loop = asyncio.get_running_loop()
     gate = Gate()
-    threading.Thread(target=lambda: gate.reached.wait(30) and gate.set()).start()
+    threading.Thread(target=lambda: gate.reached.wait(300) and gate.set()).start()
     assert await loop.run_in_executor(None, gate.pass_through) == "passed"
     assert loop.time() == 0.0
 
@@ -478,7 +478,7 @@ async def test_a_thread_may_itself_wait_for_virtual_time():
 async def test_threads_of_anyio_are_waited_for():
     loop = asyncio.get_running_loop()
     gate = Gate()
-    threading.Thread(target=lambda: gate.reached.wait(30) and gate.set()).start()
+    threading.Thread(target=lambda: gate.reached.wait(300) and gate.set()).start()
     with anyio.fail_after(5):
         assert await anyio.to_thread.run_sync(gate.pass_through) == "passed"
     assert loop.time() == 0.0
@@ -591,7 +591,7 @@ def test_the_default_executor_is_shut_down_without_a_warning():
     @virtual_time
     async def main():
         gate.job = asyncio.get_running_loop().run_in_executor(None, gate.pass_through)
-        gate.reached.wait(30)
+        gate.reached.wait(300)
         threading.Timer(0.05, gate.set).start()
 
     main()
