@@ -215,31 +215,6 @@ class TestALogHandlerThatRaises:
 
 class TestStopping:
     @on_both_loops
-    async def test_from_the_step_whose_awaitable_begins_at_once(self):
-        class Ends:
-            def __await__(self):
-                task.stop()
-                yield
-
-        def waits():
-            yield coroutine()
-
-        async def coroutine():
-            await Ends()
-
-        loop = asyncio.get_running_loop()
-        cooperator = Cooperator()
-        if not hasattr(asyncio, "eager_task_factory"):
-            pytest.skip("there are no eager tasks")
-        loop.set_task_factory(asyncio.eager_task_factory)
-        task = cooperator.cooperate(waits())
-        try:
-            await asyncio.wait([task])
-        finally:
-            loop.set_task_factory(None)
-        assert task.state == "stopped"
-
-    @on_both_loops
     async def test_a_coroutine_that_the_last_step_has_yielded_is_closed(self):
         async def never():
             raise AssertionError
