@@ -212,7 +212,7 @@ class Cooperator:
         Raises:
             TypeError: The name cannot be hashed.
         """
-        return self._engine.group(name)
+        return self._engine.members(name).group()
 
     @property
     def tasks(self) -> tuple[CooperativeTask[Any], ...]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from cooperative_aio._changes import Changes
 from cooperative_aio._fairness import NOTEWORTHY, FairQueue
-from cooperative_aio._groups import Group
+from cooperative_aio._groups import Members
 from cooperative_aio._loop import REMEDY, LoopState, loop_here, running_loop, state_of
 from cooperative_aio._meter import Meter, SafeClock
 from cooperative_aio._pacing import Lease
@@ -235,7 +235,7 @@ class Engine:
 
     def note_step(self, job: Any, seconds: float) -> None:
         """Remember the longest step, and log the first slow one of each task."""
-        if isinstance(job, Group):
+        if isinstance(job, Members):
             return  # its member's step was noted
         if seconds > self.longest_step:
             self.longest_step = seconds

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import weakref
+from collections.abc import Callable, Hashable
 from types import NoneType
 from typing import Any
 
-from cooperative_aio._checks import check_finite
+from cooperative_aio._checks import check_finite, quote
 from cooperative_aio._fairness import MOST, NOTHING, FairQueue, Server
 from cooperative_aio._seats import Seat
 
-__all__ = ["Group"]
+__all__ = ["Group", "Members"]
 
 
-class Group(Seat, FairQueue[Any]):
-    """One seat for several tasks, which share what it has by the same rules.
+class Members(Seat, FairQueue[Any]):
+    """One seat for the members of a group, which share what it has by the same rules.
 
-    Made by `Cooperator.group`; it competes while one of its tasks is ready, and costs
-    nothing to those without a group.
+    It competes while one of them is ready, and costs nothing to tasks without a group.
 
     Args:
         name: What tells it from the others.
@@ -33,19 +33,17 @@ class Group(Seat, FairQueue[Any]):
     plain = NoneType
 
     def __init__(
-        self, name: Hashable, queue: FairQueue[Any], server: Server, weighted: set[Group]
+        self, name: Hashable, queue: FairQueue[Any], server: Server, weighted: set[Members]
     ) -> None:
         self.begin()
         self.sit(queue)
         self.bursts = self.alone = True
         self.name: Hashable = name
+        self.weight: float = 1.0
         self._server = server
         self._weighted = weighted
-        self._weight = 1.0
         self._member: Seat | None = None  # that has had the last turn, if it was one member's
-
-    def __repr__(self) -> str:
-        return f"<Group {self.name!r} weight={self._weight!r} ready={self.count}>"
+        self._group: Callable[[], Group | None] = _nothing
 
     def run(self, _next: None) -> Any:
         """Have the member whose turn it is take one: that is a turn of the group's."""
@@ -91,6 +89,44 @@ class Group(Seat, FairQueue[Any]):
         self.wanted: bool = self.count > 0
         return self.move()
 
+    def group(self) -> Group:
+        """Return what users hold, one at a time."""
+        group = self._group()
+        if group is None:
+            group = Group(self)
+            self._group = weakref.ref(group)
+        return group
+
+    def weigh_as(self, weight: float) -> None:
+        """Change its weight, now or when the change that is going on is over."""
+        self._server.changes.make(self._set_weight, weight)
+
+    def _set_weight(self, weight: float) -> None:
+        self.weight = weight
+        self.queue.reweigh(self, weight)
+        if weight == 1:
+            self._weighted.discard(self)
+        else:
+            self._weighted.add(self)
+
+
+class Group:
+    """The tasks that share the time of one: what `Cooperator.group` and `task.group` return."""
+
+    __slots__ = ("__weakref__", "_members")
+
+    def __init__(self, members: Any) -> None:
+        self._members: Members = members
+
+    def __repr__(self) -> str:
+        members = self._members
+        return f"<Group {quote(members.name)} weight={members.weight!r} ready={members.count}>"
+
+    @property
+    def name(self) -> Hashable:
+        """What tells it from the other groups of its Cooperator."""
+        return self._members.name
+
     @property
     def weight(self) -> float:
         """Its part of the time, in proportion to other groups and tasks without one.
@@ -99,17 +135,12 @@ class Group(Seat, FairQueue[Any]):
             TypeError: The weight that it is set to is not a number.
             ValueError: The weight that it is set to is not finite and above 0.
         """
-        return self._weight
+        return self._members.weight
 
     @weight.setter
     def weight(self, weight: float) -> None:
-        weight = check_finite("weight", weight, positive=True)
-        self._server.changes.make(self._set_weight, weight)
+        self._members.weigh_as(check_finite("weight", weight, positive=True))
 
-    def _set_weight(self, weight: float) -> None:
-        self._weight = weight
-        self.queue.reweigh(self, weight)
-        if weight == 1:
-            self._weighted.discard(self)
-        else:
-            self._weighted.add(self)
+
+def _nothing() -> None:
+    """Stand in for the reference to a group before there was one."""

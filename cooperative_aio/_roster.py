@@ -22,7 +22,7 @@ from cooperative_aio._engine import Engine
 from cooperative_aio._errors import SchedulerFull, SchedulerStopped
 from cooperative_aio._fairness import FairQueue
 from cooperative_aio._futures import wake
-from cooperative_aio._groups import Group
+from cooperative_aio._groups import Members
 from cooperative_aio._iterators import check_iterator
 from cooperative_aio._job import Job
 from cooperative_aio._loop import LoopState
@@ -61,8 +61,8 @@ class Roster(Engine):
         self._max_tasks = max_tasks
         self.stopped: bool = False  # new tasks are refused
         self.jobs: dict[Job, None] = {}
-        self.groups: WeakValueDictionary[Hashable, Group] = WeakValueDictionary()
-        self._weighted: set[Group] = set()  # groups that are not to be forgotten
+        self.groups: WeakValueDictionary[Hashable, Members] = WeakValueDictionary()
+        self._weighted: set[Members] = set()  # groups that are not to be forgotten
         self.drained: set[asyncio.Future[None]] = set()
         self.emptied: int = 0  # how often the last task has ended
         self.ended: Counter[State] = Counter()  # tasks, by how they ended
@@ -113,7 +113,7 @@ class Roster(Engine):
             check_context("context", context)
         if self._max_tasks is not None:
             self._check_room(self._max_tasks)
-        queue: FairQueue[Any] = self.queue if group is None else self.group(group)
+        queue: FairQueue[Any] = self.queue if group is None else self.members(group)
         state = self._state or self.bind(running)
         job = Job(self, iterator, queue, context, weight, chunks, sink)
         job.given_name = as_name(name)
@@ -204,20 +204,20 @@ class Roster(Engine):
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 wake(drained)
 
-    def group(self, name: Hashable) -> Group:
-        """Return the group of that name, which is made when first asked for.
+    def members(self, name: Hashable) -> Members:
+        """Return the members of the group of that name, which is made when first asked for.
 
         Raises:
             TypeError: The name cannot be hashed.
         """
         try:
-            group = self.groups.get(name)
+            members = self.groups.get(name)
         except TypeError:
             raise TypeError(f"group must be hashable, got {quote(name)}") from None
-        if group is None:
-            made = Group(name, self.queue, self, self._weighted)
-            group = self.groups.setdefault(name, made)
-        return group
+        if members is None:
+            made = Members(name, self.queue, self, self._weighted)
+            members = self.groups.setdefault(name, made)
+        return members
 
     # The end of all tasks
 

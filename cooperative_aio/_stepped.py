@@ -12,7 +12,7 @@ from cooperative_aio._checks import quote
 from cooperative_aio._engine import Engine
 from cooperative_aio._fairness import FairQueue
 from cooperative_aio._futures import is_awaitable
-from cooperative_aio._groups import Group
+from cooperative_aio._groups import Members
 from cooperative_aio._iterators import PLAIN, describe, run_in, strip
 from cooperative_aio._seats import Seat
 from cooperative_aio._sinks import ENDLESS, Sink
@@ -95,9 +95,9 @@ class Stepped(Seat):
     # Its place in the queue
 
     @property
-    def group(self) -> Group | None:
+    def members(self) -> Members | None:
         """The group that it is a member of."""
-        return self.queue if isinstance(self.queue, Group) else None
+        return self.queue if isinstance(self.queue, Members) else None
 
     def set_weight(self, weight: float) -> None:
         """Count with another weight from now on."""

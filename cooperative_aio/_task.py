@@ -109,7 +109,8 @@ class CooperativeTask(FaithfulFuture[T], Generic[T]):
     @property
     def group(self) -> Group | None:
         """The group whose CPU time the task shares, if it is in one."""
-        return self._job.group
+        members = self._job.members
+        return None if members is None else members.group()
 
     def __repr__(self) -> str:
         return repr(self._job)

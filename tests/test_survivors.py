@@ -163,7 +163,6 @@ class TestFairness:
             assert said == true
         cooperator.stop()
 
-
     @pytest.mark.parametrize("heavy", [2**-11, 2**-12, 2**-13])
     @pytest.mark.parametrize("light", [2**-16, 2**-17])
     @on_both_loops
