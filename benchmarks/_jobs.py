@@ -10,12 +10,14 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Final
 
 from cooperative_aio import Cooperator, TimeSlice, checkpoint
+from cooperative_aio.functions import PreemptionUnavailable, steps_of, to_slices
 
 NONE: Final = "no job"
 DEFAULT: Final = "default TimeSlice()"
 RHYTHM: Final = "TimeSlice(0.01, max_wait=0)"
 THREADS: Final = "asyncio.to_thread"
 CHECKPOINT: Final = "await checkpoint()"
+FUNCTIONS: Final = "to_slices()"
 POOL: Final = "process pool"
 
 UNITS_PER_CALL: Final = 250  # of work that a process does for one call, about 5 ms
@@ -75,6 +77,8 @@ class Jobs:
             self._running = [
                 asyncio.create_task(asyncio.to_thread(self._plain, job)) for job in jobs
             ]
+        elif self._mode == FUNCTIONS:
+            self._running = [asyncio.create_task(to_slices(self._plain, job)) for job in jobs]
         elif self._mode == CHECKPOINT:
             self._running = [asyncio.create_task(self._coroutine(job)) for job in jobs]
 
@@ -109,6 +113,15 @@ class Jobs:
         while not self._stopping:
             self._done[job] += await loop.run_in_executor(pool, work_elsewhere)
         pool.shutdown(wait=False)
+
+
+def can_interrupt() -> bool:
+    """Return whether functions can be interrupted here."""
+    try:
+        steps_of(work).close()
+    except PreemptionUnavailable:
+        return False
+    return True
 
 
 def run_on(loop: str) -> Callable[..., None]:
