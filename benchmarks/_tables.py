@@ -235,16 +235,19 @@ def answers(file: str) -> Iterator[str]:
         yield row(jobs, f"[{case}, median]", f"[{case}, p99]")
 
 
+MONITORING = (
+    "`sys.monitoring`, events always on",
+    "the same, events on when a watcher thread says so",
+)
+
+
 def mechanisms(file: str, loop: str) -> Iterator[str]:
     late = "beats late beside one, ms, median / 99th"
     yield row("mechanism", "CPU time / plain call", late, "beside four", "steps of the four")
     for name in (
-        "a repeating timer, its handler leaves",
-        "cooperative_aio.functions",
-        "`sys.monitoring`, events always on",
-        "the same, events on when a watcher thread says so",
-        "`sys.settrace`",
-        "`asyncio.to_thread`",
+        *("a repeating timer, its handler leaves", "cooperative_aio.functions"),
+        *(MONITORING if file != "mechanisms" else ()),  # from 3.12 on
+        *("`sys.settrace`", "`asyncio.to_thread`"),
     ):
         case = f"{file}: {loop}, {name}"
         late_beside = (

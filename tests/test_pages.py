@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NOT_EVERYWHERE = ("to_slices()", "sys.monitoring", "spdl", "Dask", "asyncpg", "redis")
+NOT_EVERYWHERE = ("to_slices()", "spdl", "Dask", "asyncpg", "redis")
 NEWER = ("a small call",)  # than the result that is kept
 
 
