@@ -27,7 +27,7 @@ from cooperative_aio.functions import steps_of
 
 SLICE = 0.002  # seconds
 BEAT = 0.005  # seconds
-UNITS = 1500  # of work, for one function; a unit takes some 50 microseconds
+UNITS = 4000  # of work, for one function; a unit takes some 50 microseconds
 
 
 def unit(number: int) -> int:
@@ -277,7 +277,7 @@ if __name__ == "__main__":
         "--loops", nargs="+", choices=["asyncio", "uvloop"], default=["asyncio", "uvloop"]
     )
     options = parser.parse_args()
-    rounds, units = (2, UNITS // 2) if options.quick else (3, UNITS)
+    rounds, units = (2, UNITS // 5) if options.quick else (5, UNITS)
     report = Report("What can interrupt a function, and its cost", "/".join(options.loops))
     for name in options.loops:
         factory = uvloop.new_event_loop if name == "uvloop" else asyncio.new_event_loop
