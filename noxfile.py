@@ -300,6 +300,8 @@ def bench(session: nox.Session) -> None:
     """Measure, one benchmark after the other, or those that are named; draw the charts."""
     install(session, wheel(session), *group("bench"))
     results = measured(session)
+    for old in [] if session.posargs else results.iterdir():
+        old.unlink()
     others = {  # which measure nothing, or need more than Python
         *("charts.py", "pages.py"),
         *("databases.py", "shutdown.py"),
