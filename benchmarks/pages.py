@@ -148,6 +148,8 @@ class Results:
         """Return a table, without the rows that were not measured."""
         if name == "machine":
             return self.machines()
+        if name not in TABLES:
+            raise NotMeasuredError(f"table: {name}")
         head, *rows = TABLES[name]
         lines: list[str] = []
         missing: list[str] = []
@@ -208,6 +210,9 @@ def faults(text: str) -> Iterator[str]:
     every = [found[1] for found in COMMENT.finditer(text)]
     if every.count("end") != known or len(every) != 2 * known:
         yield "a comment without its end, or an end without its comment"
+    for kind, name in BLOCK.findall(text):
+        if kind == "table" and name not in {*TABLES, "machine"}:
+            yield f"{name}: no table of that name"
     for found in SPAN.finditer(text):
         before = text[: found.start()].rpartition("\n")[2]
         if not before.strip(" -*|>"):

@@ -188,6 +188,7 @@ def test_what_was_not_measured_is_left_as_it_is_and_told(pages, project, capsys,
     [
         ("x <!-- a: one -->0", "a comment without its end, or an end without its comment"),
         ("x <!-- end -->", "a comment without its end, or an end without its comment"),
+        ("<!-- table: no -->\n\n<!-- end -->", "no: no table of that name"),
         (
             "x\n  <!-- a: one -->0<!-- end -->",
             "a: one: a comment that begins a line ends the paragraph",
