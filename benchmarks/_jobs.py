@@ -10,7 +10,6 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Final
 
 from cooperative_aio import Cooperator, TimeSlice, checkpoint
-from cooperative_aio.functions import PreemptionUnavailable, steps_of, to_slices
 
 NONE: Final = "no job"
 DEFAULT: Final = "default TimeSlice()"
@@ -78,6 +77,8 @@ class Jobs:
                 asyncio.create_task(asyncio.to_thread(self._plain, job)) for job in jobs
             ]
         elif self._mode == FUNCTIONS:
+            from cooperative_aio.functions import to_slices  # noqa: PLC0415 (needs greenlet)
+
             self._running = [asyncio.create_task(to_slices(self._plain, job)) for job in jobs]
         elif self._mode == CHECKPOINT:
             self._running = [asyncio.create_task(self._coroutine(job)) for job in jobs]
@@ -117,6 +118,13 @@ class Jobs:
 
 def can_interrupt() -> bool:
     """Return whether functions can be interrupted here."""
+    try:
+        from cooperative_aio.functions import (  # noqa: PLC0415 (needs greenlet)
+            PreemptionUnavailable,
+            steps_of,
+        )
+    except ImportError:
+        return False
     try:
         steps_of(work).close()
     except PreemptionUnavailable:
