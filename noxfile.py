@@ -94,6 +94,13 @@ def wheel(session: nox.Session) -> str:
     return str(next(Path(session.cache_dir, "dist").glob("*.whl")))
 
 
+def measured(session: nox.Session) -> Path:
+    """Return the folder for what benchmarks measure."""
+    results = Path(session.cache_dir, "bench").resolve()
+    results.mkdir(parents=True, exist_ok=True)
+    return results
+
+
 def use_pyodide(session: nox.Session) -> None:
     """Say where the wheel is, and Pyodide, if it was fetched and nothing else is said."""
     session.env["COOPERATIVE_AIO_WHEEL"] = wheel(session)
@@ -283,20 +290,25 @@ def links(session: nox.Session) -> None:
 @nox.session(requires=["build"], default=False)
 def databases(session: nox.Session) -> None:
     """Measure round trips to real databases beside a job; `-- --install` fetches these."""
-    session.install(wheel(session), *group("databases"))
-    session.run("python", "benchmarks/databases.py", *session.posargs)
+    install(session, wheel(session), *group("databases"))
+    written = str(measured(session) / "databases.json")
+    session.run("python", "benchmarks/databases.py", "--json", written, *session.posargs)
 
 
 @nox.session(requires=["build"], default=False)
 def bench(session: nox.Session) -> None:
     """Measure, one benchmark after the other, or those that are named; draw the charts."""
     install(session, wheel(session), *group("bench"))
-    results = Path(session.cache_dir, "bench").resolve()
-    shutil.rmtree(results, ignore_errors=True)
-    results.mkdir(parents=True)
-    others = {"charts.py", "databases.py", "shutdown.py"}  # which need more than Python
+    results = measured(session)
+    for old in [] if session.posargs else results.iterdir():
+        old.unlink()
+    others = {  # which measure nothing, or need more than Python
+        *("charts.py", "pages.py"),
+        *("databases.py", "shutdown.py"),
+    }
     scripts = {path for path in Path("benchmarks").glob("[!_]*.py") if path.name not in others}
     for script in session.posargs or sorted(map(str, scripts)):
         session.run("python", script, "--json", str(results / f"{Path(script).stem}.json"))
     session.run("python", "benchmarks/charts.py", str(results), str(results))
     session.log(f"the numbers and the charts are in {results}")
+    session.log(f"to show them in the pages: python benchmarks/pages.py --keep {results}")

@@ -23,13 +23,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from cooperative_aio import TimeSlice
+
 Samples = list[float]
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 # Whose versions matter to the numbers, where they are installed
 DISTRIBUTIONS = (
-    *("cooperative_aio", "aiohttp", "distributed", "fastapi"),
-    *("spdl", "Twisted", "uvicorn", "uvloop"),
+    *("cooperative_aio", "aiohttp", "aiosqlite", "asyncpg", "distributed", "fastapi"),
+    *("greenlet", "redis", "spdl", "Twisted", "uvicorn", "uvloop"),
 )
 
 CHILD = "--child"  # the first argument of a script that is to serve its parent
@@ -76,6 +78,7 @@ class Report:
         self._machine = f"{machine()}; {loop}"
         self._cases: dict[str, tuple[Samples, str]] = {}
         self._targets: list[dict[str, Any]] = []
+        self._outputs: dict[str, list[str]] = {}
 
     def record(self, what: str, samples: Samples, unit: str) -> None:
         """Add a case: one sample for each round."""
@@ -84,6 +87,10 @@ class Report:
     def samples(self, what: str) -> Samples:
         """Return the samples of a case."""
         return self._cases[what][0]
+
+    def show(self, what: str, lines: list[str]) -> None:
+        """Keep what a program printed."""
+        self._outputs[what] = lines
 
     def compare(
         self,
@@ -159,11 +166,13 @@ class Report:
             "title": self._title,
             "machine": self._machine,
             "versions": versions(),
+            "slice": TimeSlice().seconds,  # the default that these numbers are of
             "cases": {
                 what: {"unit": unit, "median": statistics.median(samples), "samples": samples}
                 for what, (samples, unit) in self._cases.items()
             },
             "figures": self._targets,
+            **({"outputs": self._outputs} if self._outputs else {}),
         }
 
 

@@ -16,6 +16,7 @@ DEFAULT: Final = "default TimeSlice()"
 RHYTHM: Final = "TimeSlice(0.01, max_wait=0)"
 THREADS: Final = "asyncio.to_thread"
 CHECKPOINT: Final = "await checkpoint()"
+FUNCTIONS: Final = "to_slices()"
 POOL: Final = "process pool"
 
 UNITS_PER_CALL: Final = 250  # of work that a process does for one call, about 5 ms
@@ -75,6 +76,10 @@ class Jobs:
             self._running = [
                 asyncio.create_task(asyncio.to_thread(self._plain, job)) for job in jobs
             ]
+        elif self._mode == FUNCTIONS:
+            from cooperative_aio.functions import to_slices  # noqa: PLC0415 (needs greenlet)
+
+            self._running = [asyncio.create_task(to_slices(self._plain, job)) for job in jobs]
         elif self._mode == CHECKPOINT:
             self._running = [asyncio.create_task(self._coroutine(job)) for job in jobs]
 
@@ -109,6 +114,22 @@ class Jobs:
         while not self._stopping:
             self._done[job] += await loop.run_in_executor(pool, work_elsewhere)
         pool.shutdown(wait=False)
+
+
+def can_interrupt() -> bool:
+    """Return whether functions can be interrupted here."""
+    try:
+        from cooperative_aio.functions import (  # noqa: PLC0415 (needs greenlet)
+            PreemptionUnavailable,
+            steps_of,
+        )
+    except ImportError:
+        return False
+    try:
+        steps_of(work).close()
+    except PreemptionUnavailable:
+        return False
+    return True
 
 
 def run_on(loop: str) -> Callable[..., None]:

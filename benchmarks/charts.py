@@ -4,7 +4,7 @@
 
 Without arguments the numbers that are kept in `benchmarks/results` are drawn into
 `docs/_pictures`. `nox -s bench` measures, and draws what it has measured into its cache; to
-keep that, copy the JSON files to `benchmarks/results` and run this.
+keep that, run `python benchmarks/pages.py --keep` with that folder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
-from _jobs import CHECKPOINT, DEFAULT, NONE, POOL, RHYTHM, THREADS
+from _jobs import CHECKPOINT, DEFAULT, FUNCTIONS, NONE, POOL, RHYTHM, THREADS
 from _svg import LIGHT, PICTURES, STYLE, as_svg
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -30,6 +30,7 @@ WAYS = {  # what the modes of `_jobs` are called where there is little room
     NONE: "nothing to compute",
     POOL: "a process pool",
     DEFAULT: OURS + "cooperative_aio",
+    FUNCTIONS: OURS + "to_slices, functions",
     CHECKPOINT: OURS + "await checkpoint()",
     RHYTHM: "a 10 ms slice on every turn",
     THREADS: "asyncio.to_thread",
@@ -338,15 +339,20 @@ def draw(name: str, written: Mapping[str, Any]) -> str:
         return as_svg(figure, title)
 
 
+def draw_all(results: Path, pictures: Path) -> None:
+    """Draw a chart for each result that has one."""
+    for path in sorted(results.glob("*.json")):
+        if path.stem in CHARTS:
+            svg = draw(path.stem, json.loads(path.read_text(encoding="utf-8")))
+            (pictures / f"{path.stem}.svg").write_text(svg, encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("results", type=Path, nargs="?", default=HERE / "results")
     parser.add_argument("pictures", type=Path, nargs="?", default=PICTURES)
     options = parser.parse_args()
-    for path in sorted(options.results.glob("*.json")):
-        if path.stem in CHARTS:
-            svg = draw(path.stem, json.loads(path.read_text(encoding="utf-8")))
-            (options.pictures / f"{path.stem}.svg").write_text(svg, encoding="utf-8")
+    draw_all(options.results, options.pictures)
 
 
 if __name__ == "__main__":

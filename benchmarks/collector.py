@@ -158,7 +158,7 @@ def in_a_process(case: str, trees: int) -> dict[str, float]:
 
 def main() -> None:
     arguments = parse_arguments(__doc__).parse_args()
-    rounds, trees = (1, 8) if arguments.quick else (3, 30)
+    rounds, trees = (1, 8) if arguments.quick else (2, 30)
     report = Report((__doc__ or "").splitlines()[0])
     found: dict[tuple[str, str], list[float]] = {}
     for _ in range(rounds):

@@ -289,7 +289,7 @@ async def measure(
 
 
 async def main(options: Any) -> None:
-    rounds, seconds = (1, 1.0) if options.quick else (5, 3.0)
+    rounds, seconds = (1, 1.0) if options.quick else (3, 2.0)
     time_slice = TimeSlice(options.slice[0], max_wait=options.slice[1])
     report = Report(f"{TRIPS} round trips to a database, beside one job on the same loop")
     for name in options.databases:

@@ -67,7 +67,7 @@ def jain(had: Sequence[float], loads: Sequence[Load]) -> float:
 
 
 async def main(options: Any) -> None:
-    rounds, seconds = (1, 1.0) if options.quick else (7, 1.0)
+    rounds, seconds = (1, 1.0) if options.quick else (5, 1.0)
     report = Report("How the CPU time is shared")
     many = random_loads(50)
     ratios: dict[str, list[float]] = {"steps": [], "weights": [], "twisted": [], "jain": []}

@@ -2,8 +2,7 @@
 
 CPU time of a call in slices over that of the plain call; the same of a generator, whose
 price is standing back alone; then requests of another process beside four endless jobs: as
-functions, as generators, in threads. Ends with the tables of
-docs/explanation/setting-functions-aside.md for the Python and the loop that it ran on.
+functions, as generators, in threads.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ from _common import (
     Report,
     answer_parent,
     child_arguments,
-    machine,
     parse_arguments,
 )
 from pygments.formatters import HtmlFormatter
@@ -129,26 +127,16 @@ def ratios_of(report: Report, over: str, under: str) -> list[float]:
     return [one / other for one, other in pairs]
 
 
-def judge_cpu(report: Report) -> list[str]:
-    """Compare with the plain calls; return the rows of a table."""
+def judge_cpu(report: Report) -> None:
+    """Compare with the plain calls."""
     standing_back = ratios_of(report, GENERATOR, "nested loops, plain")
     report.judge("generator / plain loop (standing back)", standing_back)
     price = statistics.median(standing_back)
-    rows = [f"| a generator (nested loops) | {shown(standing_back)} | |"]
     for name in JOBS:
         ratios = ratios_of(report, f"{name}, in slices", f"{name}, plain")
         beyond = [one / price for one in ratios]
+        report.judge(f"{name}: in slices / plain", ratios)
         report.judge(f"{name}: in slices / plain, beyond standing back", beyond, at_most=1.05)
-        rows.append(f"| {name} | {shown(ratios)} | {shown(beyond)} |")
-    return rows
-
-
-def shown(samples: list[float]) -> str:
-    """Return the median, and between which the middle half of the samples lies."""
-    if len(samples) < 2:
-        return f"{samples[0]:.3g}"
-    low, middle, high = statistics.quantiles(samples, n=4, method="inclusive")
-    return f"{middle:.3g} ({low:.3g} to {high:.3g})"
 
 
 # Requests
@@ -249,18 +237,13 @@ async def measure_requests(report: Report, rounds: int, seconds: float) -> None:
         report.record(f"answer beside {what}, p99", highest[what], "ms")
 
 
-def judge_requests(report: Report) -> list[str]:
+def judge_requests(report: Report) -> None:
     for part in ("median", "p99"):
         late = f"answer beside {{}}, {part}"
         functions = late.format("4 functions")
         generators, threads = late.format("4 generators"), late.format("4 threads")
         report.compare(f"functions / generators, {part}", functions, generators, at_most=1.5)
         report.compare(f"threads / functions, {part}", threads, functions, at_least=8)
-    return [
-        f"| {what} | {shown(report.samples(f'answer beside {what}, median'))}"
-        f" | {shown(report.samples(f'answer beside {what}, p99'))} |"
-        for what in BESIDE
-    ]
 
 
 # Memory, and giving way
@@ -323,25 +306,20 @@ def nanoseconds_to_give_way(count: int = 100_000) -> float:
 
 
 async def main(options: Any, loop: str) -> None:
-    rounds, seconds = (3, 1.0) if options.quick else (41, 4.0)
+    rounds, seconds = (3, 1.0) if options.quick else (11, 4.0)
     report = Report("Functions in slices", loop)
     resident = resident_parked(100 if options.quick else 1000)
     for job in JOBS.values():  # so that all is imported, specialised and looked at
         await to_slices(job)
     await measure_cpu(report, rounds)
-    cpu = judge_cpu(report)
-    await measure_requests(report, max(rounds // 4, 1), seconds)
-    requests = judge_requests(report)
+    judge_cpu(report)
+    await measure_requests(report, max(rounds // 5, 1), seconds)
+    judge_requests(report)
     report.record("give_way() before the slice is over", [nanoseconds_to_give_way()], "ns")
     for depth in (0, 100):
         report.record(f"a function set aside, {depth} deep", [bytes_parked(depth)], "bytes")
     report.record("the same, 10 deep: the process grows by", [resident], "bytes")
     report.finish(options.json)
-    print(f"\nFor the page: {machine()}; {loop}; median and middle half of {rounds} rounds\n")
-    print("| job | CPU time in slices / plain | beyond standing back |\n| --- | --- | --- |")
-    print("\n".join(cpu))
-    print("\n| beside | an answer takes, ms: median | 99th percentile |\n| --- | --- | --- |")
-    print("\n".join(requests))
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ async def measure(client: httpx.AsyncClient, path: str, count: int) -> tuple[flo
 
 
 async def main(options: Any) -> None:
-    count, rounds = (10_000, 1) if options.quick else (100_000, 5)
+    count, rounds = (10_000, 1) if options.quick else (100_000, 3)
     rows = [
         {"id": number, "name": f"row {number}", "parts": [1.5, None], "of": {"a": number}}
         for number in range(count)

@@ -17,10 +17,22 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from _common import Child, Report, answer_parent, child_arguments, parse_arguments
-from _jobs import CHECKPOINT, DEFAULT, NONE, POOL, RHYTHM, THREADS, Jobs, run_on
+from _jobs import (
+    CHECKPOINT,
+    DEFAULT,
+    FUNCTIONS,
+    NONE,
+    POOL,
+    RHYTHM,
+    THREADS,
+    Jobs,
+    can_interrupt,
+    run_on,
+)
 from aiohttp import web
 
-MODES = (NONE, DEFAULT, RHYTHM, THREADS, CHECKPOINT, POOL)
+FUNCTION_MODES = (FUNCTIONS,) if can_interrupt() else ()
+MODES = (NONE, DEFAULT, *FUNCTION_MODES, RHYTHM, THREADS, CHECKPOINT, POOL)
 JOBS = 4
 RATE = 50.0  # requests per second
 CONNECTIONS = 64  # opened beforehand; more when these do not suffice
@@ -221,12 +233,13 @@ def judge(report: Report, loop: str) -> None:
             f"{loop}, {DEFAULT}, efficiency",
             f"{loop}, {mode}, efficiency",
         )
-    report.compare(
-        f"{loop}, p99: {CHECKPOINT} / default",
-        f"{loop}, {CHECKPOINT}, p99",
-        f"{loop}, {DEFAULT}, p99",
-        at_most=1.5,
-    )
+    for mode in (*FUNCTION_MODES, CHECKPOINT):
+        report.compare(
+            f"{loop}, p99: {mode} / default",
+            f"{loop}, {mode}, p99",
+            f"{loop}, {DEFAULT}, p99",
+            at_most=1.5,
+        )
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@ Small programs of each mechanism, without the rules that make one safe: they sho
 possible, and cooperative_aio's own beside them what is left of it. Each runs one function,
 and four at once, beside a heart that beats every 5 ms.
 
-Prints rows of a table for docs/explanation/setting-functions-aside.md, for the Python that
-runs it and for one loop: run it with each Python, with and without `--uvloop`.
+`sys.monitoring` is there from Python 3.12 on: run it with 3.13, too.
 """
 
 from __future__ import annotations
@@ -18,11 +17,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from itertools import chain
 from typing import Any, ClassVar
 
 import uvloop
-from _common import machine, parse_arguments
+from _common import Report, parse_arguments
 from greenlet import getcurrent, greenlet
 
 from cooperative_aio.functions import steps_of
@@ -244,13 +242,12 @@ async def measure(make: type[_Mechanism], count: int, units: int) -> dict[str, A
     return {"used": used, "late": late, "steps": steps}
 
 
-def shown(late: list[float]) -> str:
-    ordered = sorted(late)
-    return f"{statistics.median(ordered):.1f} / {ordered[int(0.99 * len(ordered))]:.1f}"
+def percentile(late: list[float], part: float) -> float:
+    return sorted(late)[int(part * len(late))]
 
 
-async def main(rounds: int, units: int) -> list[str]:
-    """Return the rows of the table."""
+async def main(report: Report, loop: str, rounds: int, units: int) -> None:
+    """Measure all mechanisms on the running loop, in interleaved rounds."""
     results: dict[tuple[type[_Mechanism], int], list[dict[str, Any]]] = {}
     plain = []
     work(units)
@@ -262,35 +259,28 @@ async def main(rounds: int, units: int) -> list[str]:
             for count in (1, 4) if make.available else ():
                 result = await measure(make, count, units)
                 results.setdefault((make, count), []).append(result)
-    rows = []
-    for make in MECHANISMS:
-        if make.available:
-            one, four = results[make, 1], results[make, 4]
-            ratios = [result["used"] / alone for result, alone in zip(one, plain, strict=True)]
-            late = [list(chain(*(result["late"] for result in found))) for found in (one, four)]
-            steps = ", ".join(str(number) for number in four[-1]["steps"])
-            rows.append(
-                f"| {make.name} | {statistics.median(ratios):.2f}"
-                f" ({min(ratios):.2f} to {max(ratios):.2f})"
-                f" | {shown(late[0])} | {shown(late[1])} | {steps} |"
-            )
-    return rows
+    for (make, count), found in results.items():
+        what = f"{loop}, {make.name}, {count}"
+        late = [result["late"] for result in found]
+        report.record(f"{what}, p50 late", [statistics.median(each) for each in late], "ms")
+        report.record(f"{what}, p99 late", [percentile(each, 0.99) for each in late], "ms")
+        report.record(f"{what}, steps", [*map(float, found[-1]["steps"])], "steps")
+        if count == 1:
+            used = [result["used"] for result in found]
+            ratios = [one / alone for one, alone in zip(used, plain, strict=True)]
+            report.record(f"{what}, CPU time", ratios, "plain calls")
 
 
 if __name__ == "__main__":
     parser = parse_arguments(__doc__)
-    parser.add_argument("--uvloop", action="store_true", help="measure on uvloop")
-    options = parser.parse_args()
-    loop = "uvloop" if options.uvloop else "asyncio"
-    factory = uvloop.new_event_loop if options.uvloop else asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        found = runner.run(
-            main(2 if options.quick else 9, UNITS // 4 if options.quick else UNITS)
-        )
-    print(f"{machine()}; {loop}\n")
-    print(
-        "| mechanism | CPU time / plain call | beats late beside one, ms, median / 99th"
-        " | beside four | steps of the four |"
+    parser.add_argument(
+        "--loops", nargs="+", choices=["asyncio", "uvloop"], default=["asyncio", "uvloop"]
     )
-    print("| --- | --- | --- | --- | --- |")
-    print("\n".join(found))
+    options = parser.parse_args()
+    rounds, units = (2, UNITS // 5) if options.quick else (5, UNITS)
+    report = Report("What can interrupt a function, and its cost", "/".join(options.loops))
+    for name in options.loops:
+        factory = uvloop.new_event_loop if name == "uvloop" else asyncio.new_event_loop
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main(report, name, rounds, units))
+    report.finish(options.json)

@@ -328,7 +328,7 @@ async def main() -> None:
     parser = parse_arguments(__doc__)
     parser.add_argument("--calls", action="store_true", help="whole jobs and small calls only")
     arguments = parser.parse_args()
-    rounds, count, seconds = (2, 100_000, 0.5) if arguments.quick else (5, 300_000, 1.5)
+    rounds, count, seconds = (2, 100_000, 0.5) if arguments.quick else (4, 300_000, 1.5)
     report = Report((__doc__ or "").splitlines()[0], "asyncio with select")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context) as pool:

@@ -115,7 +115,7 @@ async def measure(server: Child, clients: int, seconds: float) -> tuple[float, .
 
 
 async def main(options: Any) -> None:
-    rounds, seconds = (1, 1.0) if options.quick else (4, 2.0)
+    rounds, seconds = (1, 1.0) if options.quick else (3, 1.5)
     report = Report(
         "A server whose eight clients never pause, beside one CPU job", "/".join(options.loops)
     )

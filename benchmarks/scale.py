@@ -170,7 +170,7 @@ def memory(make: Callable[[Any], Any], count: int) -> Callable[[], Awaitable[flo
 
 
 async def main(options: Any) -> None:
-    rounds, many = (1, 10_000) if options.quick else (5, 100_000)
+    rounds, many = (1, 10_000) if options.quick else (4, 100_000)
     cooperator = Cooperator()
     report = Report(f"Scale: {FEW:,} and {many:,} tasks")
     units = {

@@ -183,6 +183,6 @@ async def main(options: Any) -> None:
 
 if __name__ == "__main__":
     parser = parse_arguments(__doc__)
-    parser.add_argument("--requests", type=int, default=10_000, help="beside the jobs")
+    parser.add_argument("--requests", type=int, default=5_000, help="beside the jobs")
     parser.add_argument("--servers", nargs="+", choices=list(SERVERS), default=list(SERVERS))
     asyncio.run(main(parser.parse_args()))

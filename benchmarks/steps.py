@@ -97,7 +97,7 @@ async def in_batches(iterator: Iterator[int]) -> deque[int]:
 
 async def main(options: Any) -> None:
     rounds, count, working_count = (
-        (3, 100_000, 30_000) if options.quick else (15, 1_000_000, 300_000)
+        (3, 100_000, 30_000) if options.quick else (9, 1_000_000, 300_000)
     )
     laps = laps_of(WORK)
     report = Report(f"Steps: {count:,} trivial values")
