@@ -29,13 +29,13 @@ async def to_slices(
 ) -> R:
     """Call `function(*args)` on the loop, in time slices; return what it returns.
 
-        import json
+        import textwrap
 
-        text = json.dumps(list(range(10_000)), indent=1)
-        numbers = await to_slices(json.loads, text)
+        lines = await to_slices(textwrap.wrap, "some words " * 1000)
 
-    For functions that compute. A function that sleeps, or waits for a socket, a database or
-    a lock, holds the loop all the same: it belongs in a thread.
+    For functions that compute in Python. A single call into C is not interrupted. A function
+    that sleeps, or waits for a socket, a database or a lock, holds the loop all the same: it
+    belongs in a thread.
 
     Args:
         function: Any function that computes; it need not know about slices. For keyword

@@ -35,10 +35,12 @@ dropped: Final[list[Function]] = []
 def steps_of(function: Callable[[*Ts], R], *args: *Ts, preempt: bool = True) -> Steps[R]:
     """Return an iterator that calls `function(*args)` in steps.
 
+        import textwrap
+
         from cooperative_aio import cooperate
 
-        task = cooperate(steps_of(sum, range(10_000)), name="sum")
-        print(await task)
+        steps = steps_of(textwrap.wrap, "some words " * 1000)
+        lines = await cooperate(steps, name="wrap")
 
     For `cooperate`, and whatever else takes a generator; usually `to_slices` is simpler.
     The iterator ends with the function's result or exception, and closing it unwinds the
