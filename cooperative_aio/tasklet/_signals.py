@@ -161,12 +161,12 @@ def connection_of(obj: Any, name: Any, sender: Any) -> Connection:
     if not isinstance(name, str):
         raise TypeError(f"signal must be the name of a signal, got {quote(name)}")
     if _has_signal(obj, name) is False:
-        raise _unknown(obj, name)
+        raise ValueError(_unknown(obj, name))
     return ClassConnection(obj, name) if isinstance(obj, type) else ObjectConnection(obj, name)
 
 
-def _unknown(obj: Any, name: str) -> ValueError:
-    return ValueError(f"signal must be one that {obj!r} has, got {quote(name)}")
+def _unknown(obj: Any, name: str) -> str:
+    return f"signal must be one that {quote(obj)} has, got {quote(name)}"
 
 
 def _connected(obj: Any, name: str, handler: object, connect: Callable[..., Any]) -> Any:
@@ -174,7 +174,7 @@ def _connected(obj: Any, name: str, handler: object, connect: Callable[..., Any]
     try:
         return connect(name, handler)
     except (TypeError, ValueError, LookupError, AttributeError) as error:
-        raise _unknown(obj, name) from error
+        raise ValueError(_unknown(obj, name)) from error
 
 
 def _gobject() -> Any:
