@@ -88,6 +88,7 @@ SWAPS: dict[type[ast.AST], tuple[type[Any], ...]] = {
     ast.Or: (ast.And,),
 }
 NAMES = {"min": "max", "max": "min", "popleft": "pop"}
+PLAIN = (ast.Constant, ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.IfExp)
 EVERYWHERE = (0, 1 << 30)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -388,7 +389,7 @@ def change_names(statement: ast.stmt, names: dict[str, Any], owner: Any) -> None
             pass
         case _:
             return
-    if not isinstance(value, (ast.Constant, ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp)):
+    if not isinstance(value, PLAIN):
         return
     new = value_of(value, names)
     if isinstance(owner, type):

@@ -9,10 +9,12 @@ from functools import partial
 import pytest
 from core_support import Clock, Stepwise, Ticks, forever, on_both_loops, turns
 
-from cooperative_aio import Cooperator, NotPaused, TimeSlice, checkpoint
+from cooperative_aio import Cooperator, NotPaused, SchedulerFull, TimeSlice, checkpoint
 from cooperative_aio import _meter as meter
 from cooperative_aio._changes import Changes
+from cooperative_aio._fairness import FairQueue
 from cooperative_aio._pacing import _Gauge
+from cooperative_aio._seats import Seat
 from cooperative_aio._stepping import Chunks
 from cooperative_aio.testing import VirtualLoop
 
@@ -61,6 +63,37 @@ def without_the_collector():
 
 
 class TestChanges:
+    def test_what_comes_in_the_middle_of_a_noted_one_is_made_after_that(self):
+        changes, log = Changes(), []
+
+        def change(name, *noted):
+            for number in noted:
+                changes.make(change, number)
+            log.append(name)
+
+        changes.make(changes.make, change, "first", "second")
+        assert log == ["first", "second"]
+
+    def test_what_comes_in_the_middle_of_one_that_a_step_has_asked_for_is_made_after_that(self):
+        changes, log, seat = Changes(), [], object()
+
+        def asked_for():
+            assert changes.is_running(seat)
+            changes.make(log.append, "noted")
+            log.append("asked for")
+
+        def step():
+            changes.make(asked_for)
+            assert changes.current is seat
+
+        def change():
+            changes.call(seat, step)
+            changes.make(log.append, "noted after the step")
+            log.append("over")
+
+        changes.make(change)
+        assert log == ["asked for", "noted", "over", "noted after the step"]
+
     @on_both_loops
     async def test_what_interrupts_a_tick_is_done_between_two_of_its_turns(self):
         clock, log = Interrupted(), []
@@ -178,7 +211,198 @@ class TestFairness:
         assert logs[0][:600] == logs[1][:600]
 
 
+class TestSeats:
+    """The sum of what those have had that compete is right, whoever comes and goes."""
+
+    @staticmethod
+    def seat(queue, *, had=0.0):
+        seat = Seat()
+        seat.sit(queue)
+        seat.virtual = had
+        return seat
+
+    def test_a_queue_that_was_empty_counts_from_where_it_was(self):
+        queue = FairQueue()
+        first = self.seat(queue)
+        queue.join(first)
+        queue.charge(queue.take(), 8.0)
+        queue.put_back(first)
+        queue.leave(first)
+        queue.join(first)
+        assert queue.mean() == first.virtual == 8.0
+        queue.join(second := self.seat(queue))
+        assert queue.mean() == second.virtual == 8.0
+
+    def test_a_refund_of_a_seat_that_has_left_does_not_change_the_mean(self):
+        queue = FairQueue()
+        first, second, third = (self.seat(queue) for _ in "abc")
+        for seat in (first, second, third):
+            queue.join(seat)
+        queue.charge(first, 2**-7)
+        queue.charge(second, 2**-7)
+        queue.longest = ((first, 2**-7), (second, 2**-7))
+        queue.leave(second)
+        assert queue.mean() == 2**-8
+        queue.refund(2**-8)
+        assert (first.virtual, second.virtual, third.virtual) == (2**-8, 2**-8, 0.0)
+        assert queue.mean() == 2**-9
+
+    def test_a_seat_that_comes_back_has_had_what_it_has_had(self):
+        queue = FairQueue()
+        first, second = self.seat(queue, had=2.0), self.seat(queue)
+        queue.join(first)
+        queue.leave(first)
+        queue.join(second)
+        queue.charge(queue.take(), 6.0)
+        queue.put_back(second)
+        queue.join(first)
+        assert (first.virtual, first.seconds) == (8.0, 2.0)
+
+    @on_both_loops
+    async def test_the_mean_is_right_after_values_that_are_looked_at(self):
+        clock = Clock()
+        cooperator, ticks = in_ticks(clock)
+
+        def odd_values():
+            while True:
+                clock.advance(2**-10)
+                yield object()
+
+        tasks = [cooperator.cooperate(odd_values()) for _ in range(3)]
+        queue = cooperator._engine.queue
+        for _ in range(4):
+            ticks.tick()
+            assert queue.mean() == pytest.approx(sum(task.cpu_time for task in tasks) / 3)
+        cooperator.stop()
+
+    @on_both_loops
+    async def test_a_task_that_pauses_in_the_middle_of_a_round_has_had_what_it_has_had(self):
+        clock = Clock()
+        cooperator, ticks = in_ticks(clock)
+
+        def pauses_after(steps):
+            yield from steps_of_a_millisecond(clock, [], "", limit=steps)
+            clock.advance(2**-10)
+            task.pause()
+            yield
+
+        task = cooperator.cooperate(pauses_after(31))
+        ticks.run()
+        queue = cooperator._engine.queue
+        assert (task.state, clock.now) == ("paused", 2**-5)
+        assert (queue.mean(), queue.sum) == (2**-5, 0.0)
+        task.resume()
+        assert queue.mean() == task.cpu_time == 2**-5
+        cooperator.stop()
+
+    @on_both_loops
+    async def test_a_task_that_comes_back_by_the_end_of_another_waits_for_its_turn(self):
+        clock, log = Clock(), []
+        cooperator, ticks = in_ticks(clock)
+
+        def wakes_another_when_closed():
+            try:
+                yield from steps_of_a_millisecond(clock, log, "a", limit=5)
+                cooperator.tasks[0].stop()
+                yield
+            finally:
+                sleeper.resume()
+
+        cooperator.cooperate(wakes_another_when_closed())
+        cooperator.cooperate(steps_of_a_millisecond(clock, log, "b"))
+        sleeper = cooperator.cooperate(steps_of_a_millisecond(clock, log, "c"))
+        sleeper.pause()
+        ticks.tick()
+        assert log[:16] == list("abababababbcbcbc") or log[:16] == list("ababababababcbcb")[:16]
+        queue = cooperator._engine.queue
+        ready = [task._job for task in cooperator.tasks]
+        assert queue.mean() == pytest.approx(sum(job.virtual for job in ready) / 2)
+        cooperator.stop()
+
+
 class TestJob:
+    @on_both_loops
+    async def test_a_pause_while_it_cleans_up_counts_for_nothing(self):
+        cooperator = Stepwise()
+        future = asyncio.get_running_loop().create_future()
+
+        def cleans_up():
+            try:
+                yield
+            finally:
+                yield future
+
+        task = cooperator.cooperate(cleans_up())
+        cooperator.ticks.tick()
+        task.cancel()
+        await turns()
+        task.pause()
+        assert (task.state, task.paused) == ("ending", False)
+        future.set_result(None)
+        await turns()
+        assert task.cancelled()
+
+    @on_both_loops
+    async def test_each_cancellation_lets_the_clean_up_wait_once_outside_of_ticks(self):
+        cooperator = Stepwise()
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in range(3)]
+
+        def cleans_up():
+            try:
+                yield
+            finally:
+                try:
+                    yield futures[0]
+                finally:
+                    yield futures[1]
+                    yield futures[2]
+
+        task = cooperator.cooperate(cleans_up())
+        cooperator.ticks.tick()
+        seen = []
+        for _ in range(2):
+            task.cancel()
+            await turns()
+            seen.append(task.state)
+        futures[1].set_result(None)
+        await turns()
+        seen.append(task.state)
+        assert seen == ["ending", "ending", "waiting"]
+        futures[2].set_result(None)
+        await turns()
+        cooperator.ticks.run()
+        assert task.cancelled()
+
+    def test_a_task_that_the_loss_of_another_has_ended_is_lost_once(self):
+        cooperator = Cooperator(started=False)
+        log = []
+
+        async def begin():
+            return [cooperator.cooperate(ends_the_other()), cooperator.cooperate(forever(log))]
+
+        def ends_the_other():
+            try:
+                yield
+            finally:
+                log.append("first")
+                tasks[1].stop()
+
+        loop = asyncio.new_event_loop()
+        tasks = loop.run_until_complete(begin())
+        for task in tasks:
+            next(task.iterator)
+        loop.close()
+
+        async def use_it_again():
+            return await cooperator_of_this.coiterate(iter("ab"))
+
+        cooperator_of_this = cooperator
+        cooperator.start()
+        asyncio.run(use_it_again())
+        assert log == ["first", "closed"]
+        assert [task.state for task in tasks] == ["stopped", "stopped"]
+
     @on_both_loops
     async def test_each_pause_that_the_end_has_lifted_can_be_taken_back_once(self):
         cooperator = Stepwise()
@@ -310,6 +534,64 @@ class TestTheGauge:
         self.turns(gauge, 0.25, *[1] * 63, now=1)
         assert self.turns(gauge, 0.5, 0.51, now=1) == [True, False]
 
+    @on_both_loops
+    async def test_of_many_that_wait_on_a_future_none_is_kept_when_it_waits_no_more(self):
+        cooperator = Stepwise()
+        future = asyncio.get_running_loop().create_future()
+        with without_the_collector():
+            tasks = [cooperator.cooperate(iter([future])) for _ in range(3)]
+            cooperator.ticks.tick(3)
+            jobs = [weakref.ref(task) for task in tasks]
+            for task in tasks:
+                task.stop()
+            del task, tasks
+            await turns()
+            assert [job() for job in jobs] == [None] * 3
+
+
+class TestWaiting:
+    @on_both_loops
+    async def test_what_its_own_coroutine_has_raised_is_lost_quietly_when_it_is_stopped(self):
+        cooperator = Stepwise()
+
+        async def fails():
+            raise LookupError
+
+        def waits():
+            yield fails()
+
+        task = cooperator.cooperate(waits())
+        cooperator.ticks.tick()
+        asyncio.get_running_loop().call_soon(task.stop)  # between its failure and the waking
+        await turns()
+        assert task.state == "stopped"
+        gc.collect()  # nothing is reported
+
+    @on_both_loops
+    async def test_what_the_future_of_another_has_raised_is_not_taken_for_seen(self, reports):
+        cooperator = Stepwise()
+        future = asyncio.get_running_loop().create_future()
+        task = cooperator.cooperate(iter([future]))
+        cooperator.ticks.tick()
+        future.set_exception(LookupError("nobody looks at it"))
+        task.stop()
+        await turns()
+        del task, future
+        gc.collect()
+        assert [str(report["exception"]) for report in reports] == ["nobody looks at it"]
+
+
+class TestRoster:
+    @on_both_loops
+    async def test_refusals_are_counted(self):
+        cooperator = Stepwise(max_tasks=1)
+        task = cooperator.cooperate(forever())
+        for _ in range(2):
+            with pytest.raises(SchedulerFull, match="max_tasks=1"):
+                cooperator.cooperate(forever())
+        assert cooperator.statistics().refused == 2
+        task.stop()
+
 
 class TestPacing:
     def test_a_slice_begun_by_a_checkpoint_is_over_long_after_its_deadline(self):
@@ -369,6 +651,16 @@ class TestStepping:
             for cost in costs:
                 self.now += cost
                 yield 1
+
+    def test_after_a_long_chunk_the_next_one_fits(self):
+        timer = self.Timer()
+        task = self.Task(timer.steps([5 * MICROSECONDS] * 600 + [9 * MICROSECONDS] * 10**4))
+        chunks = Chunks(1)
+        while task.steps < 620:
+            chunks.take(task, timer, timer.now + 1, 32)
+        timer.between.clear()
+        chunks.take(task, timer, timer.now + 1, 22)
+        assert timer.between[2:4] == [pytest.approx(11 * 9 * MICROSECONDS)] * 2
 
     @pytest.mark.parametrize("cost", [7, 9, 12, 20, 30])
     def test_a_chunk_grows_only_while_one_of_twice_its_length_is_short(self, cost):
