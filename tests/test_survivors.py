@@ -3,18 +3,28 @@
 import asyncio
 import contextlib
 import gc
+import sys
+import types
 import weakref
 from functools import partial
 
 import pytest
 from core_support import Clock, Stepwise, Ticks, forever, on_both_loops, turns
 
-from cooperative_aio import Cooperator, NotPaused, SchedulerFull, TimeSlice, checkpoint
+from cooperative_aio import (
+    Cooperator,
+    NotPaused,
+    SchedulerFull,
+    TimeSlice,
+    batch_accumulate,
+    checkpoint,
+)
 from cooperative_aio import _meter as meter
 from cooperative_aio._changes import Changes
-from cooperative_aio._fairness import FairQueue
+from cooperative_aio._fairness import MOST, FairQueue
 from cooperative_aio._pacing import _Gauge
-from cooperative_aio._seats import Seat
+from cooperative_aio._seats import LONG, Seat
+from cooperative_aio._sinks import Ahead, Bounded, Everything, OfBatches
 from cooperative_aio._stepping import Chunks
 from cooperative_aio.testing import VirtualLoop
 
@@ -47,6 +57,10 @@ def steps_of(seconds, clock, log, name, limit=10**6):
         log.append(name)
         clock.advance(seconds)
         yield
+
+
+def waits(future):
+    return (yield future)
 
 
 steps_of_a_millisecond = partial(steps_of, 2**-10)
@@ -239,13 +253,23 @@ class TestSeats:
         for seat in (first, second, third):
             queue.join(seat)
         queue.charge(first, 2**-7)
-        queue.charge(second, 2**-7)
-        queue.longest = ((first, 2**-7), (second, 2**-7))
+        queue.charge(second, 2**-8)
+        queue.longest = ((first, 2**-7), (second, 2**-8))
         queue.leave(second)
         assert queue.mean() == 2**-8
-        queue.refund(2**-8)
-        assert (first.virtual, second.virtual, third.virtual) == (2**-8, 2**-8, 0.0)
-        assert queue.mean() == 2**-9
+        queue.refund(1)
+        assert (first.virtual, second.virtual, third.virtual) == (0.0, 0.0, 0.0)
+        assert queue.mean() == 0.0
+
+    def test_what_a_heavy_one_owes_is_bounded_in_seconds_of_its_own(self):
+        queue = FairQueue()
+        light, heavy = Seat(), Seat()
+        light.sit(queue, 1000)
+        heavy.sit(queue, 4)
+        queue.join(light)
+        queue.join(heavy)
+        queue.charge(heavy, 1.0)
+        assert heavy.virtual == LONG / 4
 
     def test_a_seat_that_comes_back_has_had_what_it_has_had(self):
         queue = FairQueue()
@@ -439,7 +463,148 @@ class TestStepped:
         cooperator.stop()
 
 
+class TestGroups:
+    @on_both_loops
+    async def test_a_member_made_in_a_step_comes_after_those_that_wait_for_their_turn(self):
+        cooperator, log = Stepwise(), []
+
+        def makes():
+            log.append("a")
+            cooperator.cooperate(steps_of_a_millisecond(cooperator.clock, log, "c"), group="g")
+            cooperator.clock.advance(2**-10)
+            yield
+            yield from steps_of_a_millisecond(cooperator.clock, log, "a")
+
+        cooperator.cooperate(makes(), group="g")
+        cooperator.cooperate(steps_of_a_millisecond(cooperator.clock, log, "b"), group="g")
+        cooperator.cooperate(steps_of_a_millisecond(cooperator.clock, [], ""))
+        cooperator.ticks.tick(16)
+        assert log[:6] == list("abcabc")
+        cooperator.stop()
+
+    @on_both_loops
+    async def test_turns_end_when_the_clock_stands_still_through_those_of_members(self):
+        cooperator, ticks = in_ticks(Clock())
+        task = cooperator.cooperate(forever(), group="g")
+        ticks.tick()
+        assert task.steps <= 2 * MOST
+        cooperator.stop()
+
+    @on_both_loops
+    async def test_the_longest_turn_is_charged_to_the_member_that_had_it(self):
+        clock = Clock()
+        cooperator, ticks = in_ticks(clock, 2**-4)
+        group = cooperator.group("g")
+        short = cooperator.cooperate(steps_of(2**-12, clock, [], ""), group="g")
+        other = cooperator.cooperate(steps_of(2**-12, clock, [], ""))
+        ticks.tick()
+        other.stop()
+        short.pause()
+        long = cooperator.cooperate(steps_of(2**-5, clock, [], ""), group="g")
+        ticks.tick()
+        assert [seat for seat, _ in group.charged(2**-5)] == [group, long._job]
+        cooperator.stop()
+
+
+class TestTheClock:
+    @on_both_loops
+    async def test_a_tick_ends_though_the_clock_goes_backwards(self):
+        clock = Clock()
+        cooperator, ticks = in_ticks(clock)
+        tasks = [cooperator.cooperate(steps_of(-(2**-10), clock, [], "")) for _ in range(2)]
+        ticks.tick()
+        assert sum(task.steps for task in tasks) <= 2 * MOST
+        cooperator.stop()
+
+
+class TestFutures:
+    @on_both_loops
+    async def test_exception_raises_the_very_error_that_it_was_cancelled_with(self):
+        cooperator = Stepwise()
+
+        def cancels():
+            raise asyncio.CancelledError("its own", 1)
+            yield
+
+        task = cooperator.cooperate(cancels())
+        cooperator.ticks.tick()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            task.exception()
+        assert caught.value.args == ("its own", 1)
+
+
+class TestSinks:
+    class Keeper:
+        """What sinks need of a task."""
+
+        def __init__(self):
+            self.log = []
+
+        def stop_when_over(self, error):
+            self.log.append(str(error))
+
+        def hold(self, *, held):
+            self.log.append(held)
+
+    def test_batches_are_passed_on_with_the_result_and_the_end(self):
+        inner, keeper = Everything(), self.Keeper()
+        sink = OfBatches(inner)
+        sink.take(keeper, [1, 2])
+        sink.take(keeper, [3])
+        assert sink.room() == 1
+        values = sink.result("returned")
+        assert list(values) == [1, 2, 3]
+        sink.end(complete=True)
+        assert (list(inner.values), list(values)) == ([], [1, 2, 3])
+
+    def test_a_batch_ahead_is_due_no_more_when_that_was_taken_back(self):
+        told = []
+        sink, keeper = Ahead(3, lambda: told.append("ready")), self.Keeper()
+        sink.fall_due(keeper)
+        sink.not_due()
+        sink.take(keeper, 1)
+        assert (sink.offered, told) == (None, [])
+        sink.fall_due(keeper)
+        assert (sink.offered, told, keeper.log) == ([1], ["ready"], [True])
+
+    @pytest.mark.parametrize("spare", [0, 1])
+    def test_bytes_are_counted_from_none(self, spare):
+        keeper = self.Keeper()
+        sink = Bounded(None, 2 * sys.getsizeof(1.5) - spare)
+        sink.take(keeper, 1.5)
+        sink.take(keeper, 2.5)
+        assert len(keeper.log) == spare
+
+    def test_no_more_of_a_batch_is_taken_than_the_one_that_is_too_much(self):
+        keeper = self.Keeper()
+        sink = Bounded(2, None)
+        sink.take_batch(keeper, [1, 2, 3, 4, 5])
+        assert list(sink.values) == [1, 2, 3]
+        assert len(keeper.log) == 1
+
+
 class TestEngine:
+    @on_both_loops
+    async def test_the_rest_of_a_slice_is_told_if_it_is_worth_it(self):
+        clock, rests = Clock(), []
+        cooperator, ticks = in_ticks(clock)
+
+        def asks():
+            for seconds in (0, 0.125, 0.0625, 0.03125):
+                clock.advance(seconds)
+                rests.append(cooperator._engine.rest_of_slice())
+                yield
+
+        cooperator.cooperate(asks())
+        clock.advance(1)
+        ticks.tick()
+        assert rests == [0.25, 0.125, 0.25, 0.25]
+
+    def test_what_it_cannot_be_used_for_is_said(self):
+        cooperator = Cooperator(name="some")
+        with pytest.raises(RuntimeError, match=r"cannot use <Cooperator .*some.* without"):
+            cooperator.cooperate(iter("ab"))
+
     @on_both_loops
     async def test_a_slow_clean_up_is_reported_with_its_own_cpu_time(self, monkeypatch, caplog):
         clock, cpu = Clock(), Clock()
@@ -469,13 +634,10 @@ class TestLoopState:
         cooperator = Stepwise()
         future = asyncio.get_running_loop().create_future()
 
-        def waits():
-            return (yield future)
-
-        first = cooperator.cooperate(waits())
+        first = cooperator.cooperate(waits(future))
         cooperator.ticks.tick()
         first.stop()
-        second = cooperator.cooperate(waits())
+        second = cooperator.cooperate(waits(future))
         cooperator.ticks.run()
         future.set_result("woken")
         await turns()
@@ -539,14 +701,15 @@ class TestTheGauge:
         cooperator = Stepwise()
         future = asyncio.get_running_loop().create_future()
         with without_the_collector():
-            tasks = [cooperator.cooperate(iter([future])) for _ in range(3)]
+            generators = [waits(future) for _ in range(3)]
+            seen = [weakref.ref(generator) for generator in generators]
+            tasks = [cooperator.cooperate(generator) for generator in generators]
             cooperator.ticks.tick(3)
-            jobs = [weakref.ref(task) for task in tasks]
-            for task in tasks:
-                task.stop()
-            del task, tasks
+            for number in range(3):
+                tasks[number].stop()
+            del tasks, generators
             await turns()
-            assert [job() for job in jobs] == [None] * 3
+            assert [reference() for reference in seen] == [None] * 3
 
 
 class TestWaiting:
@@ -651,6 +814,22 @@ class TestStepping:
             for cost in costs:
                 self.now += cost
                 yield 1
+
+    async def test_a_generator_among_values_says_nothing_about_the_next_one(self):
+        @types.coroutine
+        def awaitable():
+            return "result"
+            yield
+
+        results = []
+
+        def values():
+            for _ in range(500):
+                yield (number for number in "")
+            results.append((yield awaitable()))
+
+        assert len(await batch_accumulate(1000, values())) == 500
+        assert results == ["result"]
 
     def test_after_a_long_chunk_the_next_one_fits(self):
         timer = self.Timer()
