@@ -128,6 +128,15 @@ class TestChanges:
         cooperator.stop()
 
     @on_both_loops
+    async def test_after_a_tick_nothing_is_going_on(self):
+        cooperator, ticks = in_ticks(Clock())
+        cooperator.cooperate(iter("abc"))
+        changes = cooperator._engine.changes
+        ticks.tick()
+        assert (changes.busy, changes.serving, changes.current) == (False, False, None)
+        assert not (changes.outer or changes.noted or changes.moves)
+
+    @on_both_loops
     async def test_tasks_made_in_one_step_begin_in_the_order_in_which_they_were_made(self):
         clock, log = Clock(), []
         cooperator, ticks = in_ticks(clock)
@@ -345,6 +354,22 @@ class TestSeats:
 
 
 class TestJob:
+    @on_both_loops
+    async def test_a_task_that_stops_itself_and_lets_others_tick_ends_after_its_step(self):
+        cooperator, other, log = Stepwise(), Stepwise(), []
+        other.cooperate(forever())
+
+        def stops():
+            task.stop()
+            other.ticks.tick(2)
+            log.append(task.done())
+            yield
+
+        task = cooperator.cooperate(stops())
+        cooperator.ticks.tick()
+        assert (log, task.state) == ([False], "stopped")
+        other.stop()
+
     @on_both_loops
     async def test_a_pause_while_it_cleans_up_counts_for_nothing(self):
         cooperator = Stepwise()
@@ -585,6 +610,18 @@ class TestSinks:
 
 class TestEngine:
     @on_both_loops
+    async def test_a_scheduler_that_fails_at_the_start_is_reported(self, reports):
+        def fails(_callback):
+            raise LookupError("no tick")
+
+        cooperator = Cooperator(scheduler=fails, started=False)
+        task = cooperator.cooperate(iter("ab"))
+        cooperator.start()
+        await turns()
+        assert task.done()
+        assert {str(report["exception"]) for report in reports} == {"no tick"}
+
+    @on_both_loops
     async def test_the_rest_of_a_slice_is_told_if_it_is_worth_it(self):
         clock, rests = Clock(), []
         cooperator, ticks = in_ticks(clock)
@@ -730,6 +767,26 @@ class TestWaiting:
         assert task.state == "stopped"
         gc.collect()  # nothing is reported
 
+    @pytest.mark.parametrize("kind", ["broken", "of another loop"])
+    @on_both_loops
+    async def test_what_cannot_be_waited_on_is_lost_quietly_when_it_is_stopped(self, kind):
+        class Broken:
+            _asyncio_future_blocking = False
+
+            def get_loop(self):
+                raise LookupError
+
+        cooperator = Stepwise()
+        another = asyncio.new_event_loop()
+        thing = Broken() if kind == "broken" else another.create_future()
+        task = cooperator.cooperate(waits(thing))
+        cooperator.ticks.tick()
+        assert task.waiting
+        task.stop()
+        await turns()
+        gc.collect()  # nothing is reported
+        another.close()
+
     @on_both_loops
     async def test_what_the_future_of_another_has_raised_is_not_taken_for_seen(self, reports):
         cooperator = Stepwise()
@@ -742,6 +799,23 @@ class TestWaiting:
         del task, future
         gc.collect()
         assert [str(report["exception"]) for report in reports] == ["nobody looks at it"]
+
+
+class TestRhythm:
+    @on_both_loops
+    async def test_a_task_made_when_no_other_is_ready_any_more_has_one_tick_scheduled(self):
+        cooperator = Stepwise()
+
+        def pauses():
+            task.pause()
+            cooperator.cooperate(forever())
+            yield
+
+        task = cooperator.cooperate(pauses())
+        cooperator.ticks.tick()
+        assert len(cooperator.ticks.pending) == 1
+        cooperator.stop()
+        assert cooperator.ticks.pending == []
 
 
 class TestRoster:
