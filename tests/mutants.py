@@ -105,8 +105,8 @@ class Mutant:
 
     @property
     def key(self) -> list[Any]:
-        """What is the same as long as the text is."""
-        return [self.module, self.where, self.lines[0], self.change]
+        """What is the same as long as the text is, wherever it stands."""
+        return [self.module, self.where, self.change]
 
 
 # How a module can change
