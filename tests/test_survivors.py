@@ -519,7 +519,6 @@ class TestGroups:
     async def test_the_longest_turn_is_charged_to_the_member_that_had_it(self):
         clock = Clock()
         cooperator, ticks = in_ticks(clock, 2**-4)
-        group = cooperator.group("g")
         short = cooperator.cooperate(steps_of(2**-12, clock, [], ""), group="g")
         other = cooperator.cooperate(steps_of(2**-12, clock, [], ""))
         ticks.tick()
@@ -527,6 +526,7 @@ class TestGroups:
         short.pause()
         long = cooperator.cooperate(steps_of(2**-5, clock, [], ""), group="g")
         ticks.tick()
+        group = long._job.queue
         assert [seat for seat, _ in group.charged(2**-5)] == [group, long._job]
         cooperator.stop()
 
