@@ -88,6 +88,7 @@ SWAPS: dict[type[ast.AST], tuple[type[Any], ...]] = {
     ast.Or: (ast.And,),
 }
 NAMES = {"min": "max", "max": "min", "popleft": "pop"}
+PLAIN = (ast.Constant, ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.IfExp)
 EVERYWHERE = (0, 1 << 30)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -104,8 +105,8 @@ class Mutant:
 
     @property
     def key(self) -> list[Any]:
-        """What is the same as long as the text is."""
-        return [self.module, self.where, self.lines[0], self.change]
+        """What is the same as long as the text is, wherever it stands."""
+        return [self.module, self.where, self.change]
 
 
 # How a module can change
@@ -388,19 +389,14 @@ def change_names(statement: ast.stmt, names: dict[str, Any], owner: Any) -> None
             pass
         case _:
             return
-    if not isinstance(value, (ast.Constant, ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp)):
+    if not isinstance(value, PLAIN):
         return
     new = value_of(value, names)
     if isinstance(owner, type):
-        if not hasattr(getattr(owner, name), "__get__"):
-            old = getattr(owner, name)
+        if field := getattr(owner, "__dataclass_fields__", {}).get(name):
+            change_field(owner.__init__, name, field.default, new)
+        elif not hasattr(getattr(owner, name), "__get__"):
             setattr(owner, name, new)
-            made = getattr(owner.__init__, "__defaults__", None)  # by dataclass
-            if made:
-                before = [field is old for field in made]
-                owner.__init__.__defaults__ = tuple(
-                    new if is_it else field for is_it, field in zip(before, made, strict=True)
-                )
         return
     old = owner[name]
     if old == new:
@@ -409,6 +405,14 @@ def change_names(statement: ast.stmt, names: dict[str, Any], owner: Any) -> None
         known = getattr(module, "__dict__", {})
         if isinstance(known, dict) and known.get(name) is old:
             known[name] = new
+
+
+def change_field(init: Any, name: str, old: Any, new: Any) -> None:
+    """Give what `dataclass` has made another default for a field."""
+    if init.__kwdefaults__ and name in init.__kwdefaults__:
+        init.__kwdefaults__[name] = new
+    else:
+        init.__defaults__ = tuple(new if value is old else value for value in init.__defaults__)
 
 
 # Which tests execute which line

@@ -3,16 +3,28 @@
 import asyncio
 import contextlib
 import gc
+import sys
+import types
 import weakref
 from functools import partial
 
 import pytest
 from core_support import Clock, Stepwise, Ticks, forever, on_both_loops, turns
 
-from cooperative_aio import Cooperator, NotPaused, TimeSlice, checkpoint
+from cooperative_aio import (
+    Cooperator,
+    NotPaused,
+    SchedulerFull,
+    TimeSlice,
+    batch_accumulate,
+    checkpoint,
+)
 from cooperative_aio import _meter as meter
 from cooperative_aio._changes import Changes
+from cooperative_aio._fairness import MOST, FairQueue
 from cooperative_aio._pacing import _Gauge
+from cooperative_aio._seats import LONG, Seat
+from cooperative_aio._sinks import Ahead, Bounded
 from cooperative_aio._stepping import Chunks
 from cooperative_aio.testing import VirtualLoop
 
@@ -47,6 +59,10 @@ def steps_of(seconds, clock, log, name, limit=10**6):
         yield
 
 
+def waits(future):
+    return (yield future)
+
+
 steps_of_a_millisecond = partial(steps_of, 2**-10)
 
 
@@ -61,6 +77,37 @@ def without_the_collector():
 
 
 class TestChanges:
+    def test_what_comes_in_the_middle_of_a_noted_one_is_made_after_that(self):
+        changes, log = Changes(), []
+
+        def change(name, *noted):
+            for number in noted:
+                changes.make(change, number)
+            log.append(name)
+
+        changes.make(changes.make, change, "first", "second")
+        assert log == ["first", "second"]
+
+    def test_what_comes_in_the_middle_of_one_that_a_step_has_asked_for_is_made_after_that(self):
+        changes, log, seat = Changes(), [], object()
+
+        def asked_for():
+            assert changes.is_running(seat)
+            changes.make(log.append, "noted")
+            log.append("asked for")
+
+        def step():
+            changes.make(asked_for)
+            assert changes.current is seat
+
+        def change():
+            changes.call(seat, step)
+            changes.make(log.append, "noted after the step")
+            log.append("over")
+
+        changes.make(change)
+        assert log == ["asked for", "noted", "over", "noted after the step"]
+
     @on_both_loops
     async def test_what_interrupts_a_tick_is_done_between_two_of_its_turns(self):
         clock, log = Interrupted(), []
@@ -79,6 +126,15 @@ class TestChanges:
         assert log.count("b") == 1
         assert log.count("c") > 10
         cooperator.stop()
+
+    @on_both_loops
+    async def test_after_a_tick_nothing_is_going_on(self):
+        cooperator, ticks = in_ticks(Clock())
+        cooperator.cooperate(iter("abc"))
+        changes = cooperator._engine.changes
+        ticks.tick()
+        assert (changes.busy, changes.serving, changes.current) == (False, False, None)
+        assert [*changes.outer, *changes.noted, *changes.moves] == []
 
     @on_both_loops
     async def test_tasks_made_in_one_step_begin_in_the_order_in_which_they_were_made(self):
@@ -178,7 +234,224 @@ class TestFairness:
         assert logs[0][:600] == logs[1][:600]
 
 
+class TestSeats:
+    """The sum of what those have had that compete is right, whoever comes and goes."""
+
+    @staticmethod
+    def seat(queue, *, had=0.0):
+        seat = Seat()
+        seat.sit(queue)
+        seat.virtual = had
+        return seat
+
+    def test_a_queue_that_was_empty_counts_from_where_it_was(self):
+        queue = FairQueue()
+        first = self.seat(queue)
+        queue.join(first)
+        queue.charge(queue.take(), 8.0)
+        queue.put_back(first)
+        queue.leave(first)
+        queue.join(first)
+        assert queue.mean() == first.virtual == 8.0
+        queue.join(second := self.seat(queue))
+        assert queue.mean() == second.virtual == 8.0
+
+    def test_a_refund_of_a_seat_that_has_left_does_not_change_the_mean(self):
+        queue = FairQueue()
+        first, second, third = (self.seat(queue) for _ in "abc")
+        for seat in (first, second, third):
+            queue.join(seat)
+        queue.charge(first, 2**-7)
+        queue.charge(second, 2**-8)
+        queue.longest = ((first, 2**-7), (second, 2**-8))
+        queue.leave(second)
+        assert queue.mean() == 2**-8
+        queue.refund(1)
+        assert (first.virtual, second.virtual, third.virtual) == (0.0, 0.0, 0.0)
+        assert queue.mean() == 0.0
+
+    def test_what_a_heavy_one_owes_is_bounded_in_seconds_of_its_own(self):
+        queue = FairQueue()
+        light, heavy = Seat(), Seat()
+        light.sit(queue, 1000)
+        heavy.sit(queue, 4)
+        queue.join(light)
+        queue.join(heavy)
+        queue.charge(heavy, 1.0)
+        assert heavy.virtual == LONG / 4
+
+    def test_a_seat_that_comes_back_has_had_what_it_has_had(self):
+        queue = FairQueue()
+        first, second = self.seat(queue, had=2.0), self.seat(queue)
+        queue.join(first)
+        queue.leave(first)
+        queue.join(second)
+        queue.charge(queue.take(), 6.0)
+        queue.put_back(second)
+        queue.join(first)
+        assert (first.virtual, first.seconds) == (8.0, 2.0)
+
+    @on_both_loops
+    async def test_the_mean_is_right_after_values_that_are_looked_at(self):
+        clock = Clock()
+        cooperator, ticks = in_ticks(clock)
+
+        def odd_values():
+            while True:
+                clock.advance(2**-10)
+                yield object()
+
+        tasks = [cooperator.cooperate(odd_values()) for _ in range(3)]
+        queue = cooperator._engine.queue
+        for _ in range(4):
+            ticks.tick()
+            assert queue.mean() == pytest.approx(sum(task.cpu_time for task in tasks) / 3)
+        cooperator.stop()
+
+    @on_both_loops
+    async def test_a_task_that_pauses_in_the_middle_of_a_round_has_had_what_it_has_had(self):
+        clock = Clock()
+        cooperator, ticks = in_ticks(clock)
+
+        def pauses_after(steps):
+            yield from steps_of_a_millisecond(clock, [], "", limit=steps)
+            clock.advance(2**-10)
+            task.pause()
+            yield
+
+        task = cooperator.cooperate(pauses_after(31))
+        ticks.run()
+        queue = cooperator._engine.queue
+        assert (task.state, clock.now) == ("paused", 2**-5)
+        assert (queue.mean(), queue.sum) == (2**-5, 0.0)
+        task.resume()
+        assert queue.mean() == task.cpu_time == 2**-5
+        cooperator.stop()
+
+    @on_both_loops
+    async def test_a_task_that_comes_back_by_the_end_of_another_waits_for_its_turn(self):
+        clock, log = Clock(), []
+        cooperator, ticks = in_ticks(clock)
+
+        def wakes_another_when_closed():
+            try:
+                yield from steps_of_a_millisecond(clock, log, "a", limit=5)
+                cooperator.tasks[0].stop()
+                yield
+            finally:
+                sleeper.resume()
+
+        cooperator.cooperate(wakes_another_when_closed())
+        cooperator.cooperate(steps_of_a_millisecond(clock, log, "b"))
+        sleeper = cooperator.cooperate(steps_of_a_millisecond(clock, log, "c"))
+        sleeper.pause()
+        ticks.tick()
+        assert log[:16] == list("abababababbcbcbc") or log[:16] == list("ababababababcbcb")[:16]
+        queue = cooperator._engine.queue
+        ready = [task._job for task in cooperator.tasks]
+        assert queue.mean() == pytest.approx(sum(job.virtual for job in ready) / 2)
+        cooperator.stop()
+
+
 class TestJob:
+    @on_both_loops
+    async def test_a_task_that_stops_itself_and_lets_others_tick_ends_after_its_step(self):
+        cooperator, other, log = Stepwise(), Stepwise(), []
+        other.cooperate(forever())
+
+        def stops():
+            task.stop()
+            other.ticks.tick(2)
+            log.append(task.done())
+            yield
+
+        task = cooperator.cooperate(stops())
+        cooperator.ticks.tick()
+        assert (log, task.state) == ([False], "stopped")
+        other.stop()
+
+    @on_both_loops
+    async def test_a_pause_while_it_cleans_up_counts_for_nothing(self):
+        cooperator = Stepwise()
+        future = asyncio.get_running_loop().create_future()
+
+        def cleans_up():
+            try:
+                yield
+            finally:
+                yield future
+
+        task = cooperator.cooperate(cleans_up())
+        cooperator.ticks.tick()
+        task.cancel()
+        await turns()
+        task.pause()
+        assert (task.state, task.paused) == ("ending", False)
+        future.set_result(None)
+        await turns()
+        assert task.cancelled()
+
+    @on_both_loops
+    async def test_each_cancellation_lets_the_clean_up_wait_once_outside_of_ticks(self):
+        cooperator = Stepwise()
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in range(3)]
+
+        def cleans_up():
+            try:
+                yield
+            finally:
+                try:
+                    yield futures[0]
+                finally:
+                    yield futures[1]
+                    yield futures[2]
+
+        task = cooperator.cooperate(cleans_up())
+        cooperator.ticks.tick()
+        seen = []
+        for _ in range(2):
+            task.cancel()
+            await turns()
+            seen.append(task.state)
+        futures[1].set_result(None)
+        await turns()
+        seen.append(task.state)
+        assert seen == ["ending", "ending", "waiting"]
+        futures[2].set_result(None)
+        await turns()
+        cooperator.ticks.run()
+        assert task.cancelled()
+
+    def test_a_task_that_the_loss_of_another_has_ended_is_lost_once(self):
+        cooperator = Cooperator(started=False)
+        log = []
+
+        async def begin():
+            return [cooperator.cooperate(ends_the_other()), cooperator.cooperate(forever(log))]
+
+        def ends_the_other():
+            try:
+                yield
+            finally:
+                log.append("first")
+                tasks[1].stop()
+
+        loop = asyncio.new_event_loop()
+        tasks = loop.run_until_complete(begin())
+        for task in tasks:
+            next(task.iterator)
+        loop.close()
+
+        async def use_it_again():
+            return await cooperator_of_this.coiterate(iter("ab"))
+
+        cooperator_of_this = cooperator
+        cooperator.start()
+        asyncio.run(use_it_again())
+        assert log == ["first", "closed"]
+        assert [task.state for task in tasks] == ["stopped", "stopped"]
+
     @on_both_loops
     async def test_each_pause_that_the_end_has_lifted_can_be_taken_back_once(self):
         cooperator = Stepwise()
@@ -215,7 +488,149 @@ class TestStepped:
         cooperator.stop()
 
 
+class TestGroups:
+    @on_both_loops
+    async def test_a_member_made_in_a_step_comes_after_those_that_wait_for_their_turn(self):
+        cooperator, log = Stepwise(), []
+
+        def makes():
+            log.append("a")
+            cooperator.cooperate(steps_of_a_millisecond(cooperator.clock, log, "c"), group="g")
+            cooperator.clock.advance(2**-10)
+            yield
+            yield from steps_of_a_millisecond(cooperator.clock, log, "a")
+
+        cooperator.cooperate(makes(), group="g")
+        cooperator.cooperate(steps_of_a_millisecond(cooperator.clock, log, "b"), group="g")
+        cooperator.cooperate(steps_of_a_millisecond(cooperator.clock, [], ""))
+        cooperator.ticks.tick(16)
+        assert log[:6] == list("abcabc")
+        cooperator.stop()
+
+    @on_both_loops
+    async def test_turns_end_when_the_clock_stands_still_through_those_of_members(self):
+        cooperator, ticks = in_ticks(Clock())
+        task = cooperator.cooperate(forever(), group="g")
+        ticks.tick()
+        assert task.steps <= 2 * MOST
+        cooperator.stop()
+
+    @on_both_loops
+    async def test_the_longest_turn_is_charged_to_the_member_that_had_it(self):
+        clock = Clock()
+        cooperator, ticks = in_ticks(clock, 2**-4)
+        short = cooperator.cooperate(steps_of(2**-12, clock, [], ""), group="g")
+        other = cooperator.cooperate(steps_of(2**-12, clock, [], ""))
+        ticks.tick()
+        other.stop()
+        short.pause()
+        long = cooperator.cooperate(steps_of(2**-5, clock, [], ""), group="g")
+        ticks.tick()
+        group = long._job.queue
+        assert [seat for seat, _ in group.charged(2**-5)] == [group, long._job]
+        cooperator.stop()
+
+
+class TestTheClock:
+    @on_both_loops
+    async def test_a_tick_ends_though_the_clock_goes_backwards(self):
+        clock = Clock()
+        cooperator, ticks = in_ticks(clock)
+        tasks = [cooperator.cooperate(steps_of(-(2**-10), clock, [], "")) for _ in range(2)]
+        ticks.tick()
+        assert sum(task.steps for task in tasks) <= 2 * MOST
+        cooperator.stop()
+
+
+class TestFutures:
+    @on_both_loops
+    async def test_exception_raises_the_very_error_that_it_was_cancelled_with(self):
+        cooperator = Stepwise()
+
+        def cancels():
+            raise asyncio.CancelledError("its own", 1)
+            yield
+
+        task = cooperator.cooperate(cancels())
+        cooperator.ticks.tick()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            task.exception()
+        assert caught.value.args == ("its own", 1)
+
+
+class TestSinks:
+    class Keeper:
+        """What sinks need of a task."""
+
+        def __init__(self):
+            self.log = []
+
+        def stop_when_over(self, error):
+            self.log.append(str(error))
+
+        def hold(self, *, held):
+            self.log.append(held)
+
+    def test_a_batch_ahead_is_due_no_more_when_that_was_taken_back(self):
+        told = []
+        sink, keeper = Ahead(3, lambda: told.append("ready")), self.Keeper()
+        sink.fall_due(keeper)
+        sink.not_due()
+        sink.take(keeper, 1)
+        assert (sink.offered, told) == (None, [])
+        sink.fall_due(keeper)
+        assert (sink.offered, told, keeper.log) == ([1], ["ready"], [True])
+
+    @pytest.mark.parametrize("spare", [0, 1])
+    def test_bytes_are_counted_from_none(self, spare):
+        keeper = self.Keeper()
+        sink = Bounded(None, 2 * sys.getsizeof(1.5) - spare)
+        sink.take(keeper, 1.5)
+        sink.take(keeper, 2.5)
+        assert len(keeper.log) == spare
+
+    def test_no_more_of_a_batch_is_taken_than_the_one_that_is_too_much(self):
+        keeper = self.Keeper()
+        sink = Bounded(2, None)
+        sink.take_batch(keeper, [1, 2, 3, 4, 5])
+        assert list(sink.values) == [1, 2, 3]
+        assert len(keeper.log) == 1
+
+
 class TestEngine:
+    @on_both_loops
+    async def test_a_scheduler_that_fails_at_the_start_is_reported(self, reports):
+        def fails(_callback):
+            raise LookupError("no tick")
+
+        cooperator = Cooperator(scheduler=fails, started=False)
+        task = cooperator.cooperate(iter("ab"))
+        cooperator.start()
+        await turns()
+        assert task.done()
+        assert {str(report["exception"]) for report in reports} == {"no tick"}
+
+    @on_both_loops
+    async def test_the_rest_of_a_slice_is_told_if_it_is_worth_it(self):
+        clock, rests = Clock(), []
+        cooperator, ticks = in_ticks(clock)
+
+        def asks():
+            for seconds in (0, 0.125, 0.0625, 0.03125):
+                clock.advance(seconds)
+                rests.append(cooperator._engine.rest_of_slice())
+                yield
+
+        cooperator.cooperate(asks())
+        clock.advance(1)
+        ticks.tick()
+        assert rests == [0.25, 0.125, 0.25, 0.25]
+
+    def test_what_it_cannot_be_used_for_is_said(self):
+        cooperator = Cooperator(name="some")
+        with pytest.raises(RuntimeError, match=r"cannot use <Cooperator .*some.* without"):
+            cooperator.cooperate(iter("ab"))
+
     @on_both_loops
     async def test_a_slow_clean_up_is_reported_with_its_own_cpu_time(self, monkeypatch, caplog):
         clock, cpu = Clock(), Clock()
@@ -245,13 +660,10 @@ class TestLoopState:
         cooperator = Stepwise()
         future = asyncio.get_running_loop().create_future()
 
-        def waits():
-            return (yield future)
-
-        first = cooperator.cooperate(waits())
+        first = cooperator.cooperate(waits(future))
         cooperator.ticks.tick()
         first.stop()
-        second = cooperator.cooperate(waits())
+        second = cooperator.cooperate(waits(future))
         cooperator.ticks.run()
         future.set_result("woken")
         await turns()
@@ -309,6 +721,102 @@ class TestTheGauge:
         self.turns(gauge, *[1] * 64)
         self.turns(gauge, 0.25, *[1] * 63, now=1)
         assert self.turns(gauge, 0.5, 0.51, now=1) == [True, False]
+
+    @on_both_loops
+    async def test_of_many_that_wait_on_a_future_none_is_kept_when_it_waits_no_more(self):
+        cooperator = Stepwise()
+        future = asyncio.get_running_loop().create_future()
+        with without_the_collector():
+            generators = [waits(future) for _ in range(3)]
+            seen = [weakref.ref(generator) for generator in generators]
+            tasks = [cooperator.cooperate(generator) for generator in generators]
+            cooperator.ticks.tick(3)
+            for number in range(3):
+                tasks[number].stop()
+            del tasks, generators
+            await turns()
+            assert [reference() for reference in seen] == [None] * 3
+
+
+class TestWaiting:
+    @on_both_loops
+    async def test_what_its_own_coroutine_has_raised_is_lost_quietly_when_it_is_stopped(self):
+        cooperator = Stepwise()
+
+        async def fails():
+            raise LookupError
+
+        def waits():
+            yield fails()
+
+        task = cooperator.cooperate(waits())
+        cooperator.ticks.tick()
+        asyncio.get_running_loop().call_soon(task.stop)  # between its failure and the waking
+        await turns()
+        assert task.state == "stopped"
+        gc.collect()  # nothing is reported
+
+    @pytest.mark.parametrize("kind", ["broken", "of another loop"])
+    @on_both_loops
+    async def test_what_cannot_be_waited_on_is_lost_quietly_when_it_is_stopped(self, kind):
+        class Broken:
+            _asyncio_future_blocking = False
+
+            def get_loop(self):
+                raise LookupError
+
+        cooperator = Stepwise()
+        another = asyncio.new_event_loop()
+        thing = Broken() if kind == "broken" else another.create_future()
+        task = cooperator.cooperate(waits(thing))
+        cooperator.ticks.tick()
+        assert task.waiting
+        task.stop()
+        await turns()
+        gc.collect()  # nothing is reported
+        another.close()
+
+    @on_both_loops
+    async def test_what_the_future_of_another_has_raised_is_not_taken_for_seen(self, reports):
+        cooperator = Stepwise()
+        future = asyncio.get_running_loop().create_future()
+        task = cooperator.cooperate(iter([future]))
+        cooperator.ticks.tick()
+        future.set_exception(LookupError("nobody looks at it"))
+        task.stop()
+        await turns()
+        del task, future
+        gc.collect()
+        assert [str(report["exception"]) for report in reports] == ["nobody looks at it"]
+
+
+class TestRhythm:
+    @on_both_loops
+    async def test_a_task_made_when_no_other_is_ready_any_more_has_one_tick_scheduled(self):
+        cooperator = Stepwise()
+
+        def pauses():
+            task.pause()
+            cooperator.cooperate(forever())
+            yield
+
+        task = cooperator.cooperate(pauses())
+        cooperator.ticks.tick()
+        assert len(cooperator.ticks.pending) == 1
+        cooperator.stop()
+        assert cooperator.ticks.pending == []
+
+
+class TestRoster:
+    @on_both_loops
+    async def test_refusals_are_counted(self):
+        cooperator = Stepwise(max_tasks=1)
+        task = cooperator.cooperate(forever())
+        for _ in range(2):
+            with pytest.raises(SchedulerFull, match="max_tasks=1"):
+                cooperator.cooperate(forever())
+        assert cooperator.statistics().refused == 2
+        task.stop()
 
 
 class TestPacing:
@@ -369,6 +877,38 @@ class TestStepping:
             for cost in costs:
                 self.now += cost
                 yield 1
+
+    async def test_a_generator_among_values_says_nothing_about_the_next_one(self):
+        @types.coroutine
+        def awaitable():
+            return "result"
+            yield
+
+        results = []
+
+        def values():
+            for _ in range(500):
+                yield (number for number in "")
+            results.append((yield awaitable()))
+
+        assert len(await batch_accumulate(1000, values())) == 500
+        assert results == ["result"]
+
+    def test_a_turn_ends_when_the_clock_is_set_back(self):
+        timer = self.Timer()
+        task = self.Task(timer.steps([0.0, -(2**-10), *[0.0] * 100]))
+        Chunks(1000).take(task, timer, 1.0, 1000)
+        assert task.steps == 2
+
+    def test_after_a_long_chunk_the_next_one_fits(self):
+        timer = self.Timer()
+        task = self.Task(timer.steps([5 * MICROSECONDS] * 600 + [9 * MICROSECONDS] * 10**4))
+        chunks = Chunks(1)
+        while task.steps < 620:
+            chunks.take(task, timer, timer.now + 1, 32)
+        timer.between.clear()
+        chunks.take(task, timer, timer.now + 1, 22)
+        assert timer.between[2:4] == [pytest.approx(11 * 9 * MICROSECONDS)] * 2
 
     @pytest.mark.parametrize("cost", [7, 9, 12, 20, 30])
     def test_a_chunk_grows_only_while_one_of_twice_its_length_is_short(self, cost):

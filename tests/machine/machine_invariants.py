@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import math
 
 from cooperative_aio import SchedulerStopped
 
@@ -118,6 +119,32 @@ def only_faults_are_reported(world):
     world.reports.clear()
 
 
+def the_core_is_at_rest(world):
+    for cooperator in world.all_cooperators:
+        changes = cooperator._engine.changes
+        flags = (changes.busy, changes.serving, changes.current, changes.leaving)
+        assert flags == (False, False, None, None), f"something is going on: {flags}"
+        left = [*changes.outer, *changes.noted, *filter(None, changes.moves)]
+        assert not left, f"something is left to be done: {left}"
+
+
+def the_books_of_each_queue_are_right(world):
+    for cooperator in world.all_cooperators:
+        engine = cooperator._engine
+        for queue in (engine.queue, *engine.groups.values()):
+            entries = [*queue.ring, *(entry[2] for entry in queue.ahead)]
+            assert len(set(entries)) == len(entries), f"a seat is there twice: {entries}"
+            ready = [seat for seat in entries if seat.ready]
+            assert queue.count == len(ready), f"{queue.count} compete: {entries}"
+            stale = len(entries) - len(ready)
+            assert queue._stale == stale, f"{queue._stale} are stale: {entries}"
+            units = sum(seat.units for seat in ready)
+            assert queue._units == units, f"{queue._units} is not the sum of weights: {ready}"
+            total = sum(seat.virtual / seat.pace for seat in ready)
+            is_right = math.isclose(queue.sum, total, rel_tol=1e-6, abs_tol=1e-6)
+            assert is_right, f"{queue.sum} is not the sum of times, {total}: {ready}"
+
+
 def what_is_ready_makes_steps(world):
     for cooperator in world.all_cooperators:
         if cooperator.running and cooperator.statistics().ready:
@@ -189,6 +216,8 @@ ALWAYS = [
     generators_are_closed_once_when_their_tasks_are_done,
     statistics_add_up,
     only_faults_are_reported,
+    the_core_is_at_rest,
+    the_books_of_each_queue_are_right,
     what_is_ready_makes_steps,
     nothing_is_scheduled_when_nothing_is_ready,
 ]
