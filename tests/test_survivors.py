@@ -804,7 +804,7 @@ class TestRhythm:
         cooperator.ticks.tick()
         assert len(cooperator.ticks.pending) == 1
         cooperator.stop()
-        assert cooperator.ticks.pending == []
+        assert not cooperator.ticks.pending
 
 
 class TestRoster:
