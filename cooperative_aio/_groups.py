@@ -42,7 +42,6 @@ class Members(Seat, FairQueue[Any]):
         self.weight: float = 1.0
         self._server = server
         self._weighted = weighted
-        self._member: Seat | None = None  # that has had the last turn, if it was one member's
         self._group: Callable[[], Group | None] = _nothing
 
     def run(self, _next: None) -> Any:
@@ -52,7 +51,7 @@ class Members(Seat, FairQueue[Any]):
         member = ring.popleft() if ring and ring[0].ready and not self.ahead else self.take()
         if member is None:  # pragma: no cover (a group without ready members has left)
             return None
-        self._member = member
+        self.longest = ()
         if member.single:
             self.give_turn(server, member, in_hand=True)
             return None
@@ -75,14 +74,12 @@ class Members(Seat, FairQueue[Any]):
 
     def burst(self, deadline: float, is_alone: bool) -> bool:  # noqa: ARG002, FBT001
         """Have the members take turns until `deadline`: no other seat competes."""
-        self._member = None
         self.serve(self._server, deadline)
         return self.still >= MOST
 
     def charged(self, seconds: float) -> tuple[tuple[Seat, float], ...]:
-        """Return that the group was charged so many seconds, and whose turn that was."""
-        member = self.longest if self._member is None else self._member.charged(seconds)
-        return ((self, seconds), *member)
+        """Return that the group was charged so many seconds, and what of them a member was."""
+        return ((self, seconds), *self.longest)
 
     def follow(self) -> Seat | None:
         """Compete while a member does; return what is to be moved later."""

@@ -18,6 +18,7 @@ from cooperative_aio import (
 )
 from cooperative_aio._checks import quote
 from cooperative_aio._fairness import MOST
+from cooperative_aio._meter import Meter
 
 MILLISECOND = 2.0**-10  # seconds
 
@@ -343,4 +344,37 @@ async def test_a_name_is_text_whatever_was_given_and_shown_in_a_few_hundred_char
         assert len(repr(task)) < 1000
         await task
     assert cooperator.cooperate(iter(()), name=7).name == "7"
+    cooperator.stop()
+
+
+class Jumping(Clock):
+    """A clock that jumps between a step's end and the end of the turn of its group."""
+
+    def __init__(self):
+        super().__init__()
+        self.readings = 0  # until it jumps
+
+    def __call__(self):
+        if self.readings:
+            self.readings -= 1
+            if not self.readings:
+                self.advance(1.0)
+        return self.now
+
+
+@on_both_loops
+async def test_a_member_is_not_given_back_what_only_its_group_was_charged_for(monkeypatch):
+    monkeypatch.setattr(Meter, "beyond", lambda _meter, seconds: float(seconds >= 1.0))
+    clock = Jumping()
+
+    def heavy():
+        while True:
+            clock.advance(0.125)
+            clock.readings = 2
+            yield
+
+    cooperator = Stepwise(clock=clock)
+    tasks = [cooperator.cooperate(heavy(), group=name) for name in ("one", "two")]
+    cooperator.ticks.tick()
+    assert [task.cpu_time >= 0 for task in tasks] == [True, True]
     cooperator.stop()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import reprlib
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar, TypeVarTuple, Unpack
 
 from cooperative_aio._cooperator import Cooperator
@@ -98,4 +100,8 @@ def in_slices(function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> R:
         return await to_slices(functools.partial(function, *args, **kwargs))
 
+    with suppress(Exception):  # some names are defined later, or for type checkers only
+        # FastAPI 0.123.0 and older look names up in the module of `call`, which is this one
+        signature = inspect.signature(function, eval_str=True)
+        call.__signature__ = signature  # type: ignore[attr-defined]
     return call

@@ -254,3 +254,20 @@ async def test_where_there_is_no_preemption_the_call_says_so(monkeypatch):
 
 def int_of(text):
     return int(text)
+
+
+def test_postponed_annotations_are_known_by_the_time_somebody_else_looks():
+    names = {"in_slices": in_slices}
+    code = """
+from __future__ import annotations
+class Here: pass
+@in_slices
+def known(value: Here) -> int: ...
+@in_slices
+def unknown(value: Elsewhere) -> int: ...
+"""
+    exec(compile(code, "elsewhere", "exec", dont_inherit=True), names)  # noqa: S102
+    signature = inspect.signature(names["known"])
+    assert signature.parameters["value"].annotation is names["Here"]
+    assert signature.return_annotation is int
+    assert inspect.signature(names["unknown"]).return_annotation == "int"
