@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import itertools
 import sys
 import types
 import weakref
@@ -22,7 +23,8 @@ from cooperative_aio import (
 from cooperative_aio import _meter as meter
 from cooperative_aio._changes import Changes
 from cooperative_aio._fairness import MOST, FairQueue
-from cooperative_aio._pacing import _Gauge
+from cooperative_aio._loop import state_of
+from cooperative_aio._pacing import Pacer, _Gauge
 from cooperative_aio._seats import LONG, Seat
 from cooperative_aio._sinks import Ahead, Bounded
 from cooperative_aio._stepping import Chunks
@@ -490,19 +492,20 @@ class TestStepped:
 
 class TestGroups:
     @on_both_loops
-    async def test_a_member_made_in_a_step_comes_after_those_that_wait_for_their_turn(self):
+    async def test_a_member_made_in_a_step_comes_before_its_maker_does_again(self):
         cooperator, log = Stepwise(), []
 
-        def makes():
-            log.append("a")
-            cooperator.cooperate(steps_of_a_millisecond(cooperator.clock, log, "c"), group="g")
-            cooperator.clock.advance(2**-10)
-            yield
-            yield from steps_of_a_millisecond(cooperator.clock, log, "a")
+        def steps(name):
+            log.append(name)
+            if name == "a":
+                cooperator.cooperate(steps("c"), group="g")
+            while True:
+                yield
+                log.append(name)
 
-        cooperator.cooperate(makes(), group="g")
-        cooperator.cooperate(steps_of_a_millisecond(cooperator.clock, log, "b"), group="g")
-        cooperator.cooperate(steps_of_a_millisecond(cooperator.clock, [], ""))
+        for name in "ab":
+            cooperator.cooperate(steps(name), group="g")
+        cooperator.cooperate(forever())
         cooperator.ticks.tick(16)
         assert log[:6] == list("abcabc")
         cooperator.stop()
@@ -598,6 +601,15 @@ class TestSinks:
 
 
 class TestEngine:
+    @on_both_loops
+    async def test_a_cooperator_is_known_on_the_loop_where_it_was_used(self):
+        cooperator, unused = Stepwise(), Stepwise()
+        cooperator.cooperate(iter("ab"))
+        known = state_of(asyncio.get_running_loop()).cooperators
+        assert cooperator in known
+        assert unused not in known
+        cooperator.stop()
+
     @on_both_loops
     async def test_a_scheduler_that_fails_at_the_start_is_reported(self, reports):
         def fails(_callback):
@@ -820,6 +832,33 @@ class TestRoster:
 
 
 class TestPacing:
+    def test_waits_are_half_as_long_only_until_one_has_ended_in_quiet(self):
+        clock = Clock()
+        pacer = Pacer(types.SimpleNamespace(changes=Changes(), clock=clock, late_turns=None))
+        time_slice = TimeSlice(2**-8, max_wait=0.25)
+
+        def seconds_stood_back(*lasted):
+            pacer._stand_back_if(used_up=True)
+            pacer._slice_ended = began = clock.now
+            for seconds in itertools.cycle(lasted):
+                pacer._mark = clock.now
+                clock.advance(seconds)
+                if pacer._stood_back(time_slice, clock.now):
+                    break
+            return clock.now - began
+
+        busy, quiet = (2**-12, 2**-6), (2**-12,)
+        assert 0.25 <= seconds_stood_back(*busy) <= 0.28125
+        assert 0.125 <= seconds_stood_back(*busy) <= 0.15625
+        assert seconds_stood_back(*quiet) < 0.0625
+        assert 0.25 <= seconds_stood_back(*busy) <= 0.28125
+
+    def test_nothing_is_paid_for_a_turn_while_none_is_waited_for(self):
+        clock = Clock()
+        pacer = Pacer(types.SimpleNamespace(changes=Changes(), clock=clock, late_turns=None))
+        clock.advance(8)
+        assert pacer.turn_so_far() == 0.0
+
     def test_a_slice_begun_by_a_checkpoint_is_over_long_after_its_deadline(self):
         async def main():
             loop = asyncio.get_running_loop()
