@@ -282,6 +282,20 @@ class TestSeats:
         queue.charge(heavy, 1.0)
         assert heavy.virtual == LONG / 4
 
+    def test_a_turn_in_which_the_clock_is_set_back_costs_nothing(self):
+        class Bursts(Seat):
+            def burst(self, _deadline, _is_alone):
+                clock.advance(-0.5)
+                return True
+
+        clock, queue, seat = Clock(), FairQueue(), Bursts()
+        seat.sit(queue)
+        seat.bursts = True
+        queue.join(seat)
+        server = types.SimpleNamespace(clock=clock, changes=Changes(), steps=0, notable=1.0)
+        queue.serve(server, 0.25)
+        assert (seat.virtual, queue.mean(), queue.deadline) == (0.0, 0.0, -0.25)
+
     def test_a_seat_that_comes_back_has_had_what_it_has_had(self):
         queue = FairQueue()
         first, second = self.seat(queue, had=2.0), self.seat(queue)
@@ -789,6 +803,31 @@ class TestWaiting:
         another.close()
 
     @on_both_loops
+    async def test_whatever_a_future_raises_when_it_is_looked_at_is_raised_at_the_yield(self):
+        class Raised(BaseException):
+            pass
+
+        class Odd(asyncio.Future):
+            def exception(self):
+                raise Raised
+
+        cooperator, log = Stepwise(), []
+        future = Odd()
+
+        def catches():
+            try:
+                yield future
+            except Raised:
+                log.append("caught")
+
+        task = cooperator.cooperate(catches())
+        cooperator.ticks.tick()
+        future.set_result(None)
+        await turns()
+        cooperator.ticks.run()
+        assert (log, task.state) == (["caught"], "finished")
+
+    @on_both_loops
     async def test_what_the_future_of_another_has_raised_is_not_taken_for_seen(self, reports):
         cooperator = Stepwise()
         future = asyncio.get_running_loop().create_future()
@@ -800,6 +839,25 @@ class TestWaiting:
         del task, future
         gc.collect()
         assert [str(report["exception"]) for report in reports] == ["nobody looks at it"]
+
+
+class TestIterators:
+    @on_both_loops
+    async def test_an_iterator_that_cannot_be_hashed_is_as_good_as_any(self):
+        class Unhashable:
+            __hash__ = None
+            values = iter("ab")
+
+            def __iter__(self):
+                return self
+
+            def __next__(self):
+                return next(self.values)
+
+        cooperator = Stepwise()
+        task = cooperator.cooperate(Unhashable())
+        cooperator.ticks.run()
+        assert task.state == "finished"
 
 
 class TestRhythm:
