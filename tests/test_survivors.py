@@ -17,6 +17,7 @@ from cooperative_aio import (
     NotPaused,
     SchedulerFull,
     TimeSlice,
+    accumulate,
     batch_accumulate,
     checkpoint,
 )
@@ -839,6 +840,14 @@ class TestWaiting:
         del task, future
         gc.collect()
         assert [str(report["exception"]) for report in reports] == ["nobody looks at it"]
+
+
+class TestRefusals:
+    @on_both_loops
+    async def test_an_awaitable_that_cannot_be_answered_fails_its_accumulation_only(self):
+        with pytest.raises(TypeError, match="cannot wait for"):
+            await accumulate(asyncio.sleep(0) for _ in "ab")
+        await turns()  # nothing is reported
 
 
 class TestIterators:
