@@ -1278,7 +1278,7 @@ class TestATaskThatMakesItsSuccessorAndEnds:
         part = self.share_of(start, cooperator, honest)
         assert part == pytest.approx(0.5, abs=0.05)
 
-    async def test_gets_no_more_when_it_ends_in_the_step_after_that(self):
+    async def test_gets_no_more_when_its_links_end_in_their_first_step(self):
         cooperator = Stepwise()
         honest = cooperator.cooperate(self.spins(cooperator.clock, MILLISECOND))
 
