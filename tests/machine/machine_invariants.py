@@ -165,17 +165,18 @@ async def _progress(world, cooperator):
     raise AssertionError(f"nothing makes a step: {cooperator} {now} {tasks}")
 
 
+def anything_competes(world):
+    """Tell whether a task is ready, or code at a checkpoint stands back."""
+    return any(
+        cooperator.running and cooperator._engine.ready for cooperator in world.all_cooperators
+    )
+
+
 def nothing_is_scheduled_when_nothing_is_ready(world):
-    if any(
-        cooperator.running and cooperator.statistics().ready
-        for cooperator in world.all_cooperators
-    ):
+    if anything_competes(world):
         return
     world.drive(asyncio.sleep(QUIET))
-    if any(
-        cooperator.running and cooperator.statistics().ready
-        for cooperator in world.all_cooperators
-    ):
+    if anything_competes(world):
         return
     before = world.steps
     scheduled = world.watch(QUIET)
