@@ -254,4 +254,4 @@ def test_all_async_tests_of_pytest_asyncio_can_be_put_on_virtual_time(pytester, 
 def test_the_fixtures_are_listed_with_what_they_give(pytester, run):
     result = run("--fixtures")
     for name in ("coop_clock", "coop_scheduler", "coop_manual_cooperator", "coop_virtual_loop"):
-        result.stdout.fnmatch_lines([f"{name}*", "    Give a*"])
+        result.stdout.fnmatch_lines([f"{name}*", "    Return *"])
