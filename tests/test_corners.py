@@ -378,3 +378,39 @@ async def test_a_member_is_not_given_back_what_only_its_group_was_charged_for(mo
     cooperator.ticks.tick()
     assert [task.cpu_time >= 0 for task in tasks] == [True, True]
     cooperator.stop()
+
+
+class WithoutHash(type):
+    __hash__ = None
+
+
+class Odd(metaclass=WithoutHash):
+    """Its class cannot be looked up anywhere."""
+
+
+@on_both_loops
+async def test_values_whose_class_cannot_be_hashed_are_values():
+    odd = [Odd() for _ in range(200)]
+    cooperator = Cooperator()
+    assert await accumulate(iter(odd), cooperator) == deque(odd)
+    assert await batch_accumulate(50, iter([*odd, 1, *odd]), cooperator) == deque(
+        [*odd, 1, *odd]
+    )
+    task = cooperator.cooperate(iter(odd))
+    await task
+    assert task.steps == len(odd) + 1
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_what_a_look_at_a_value_raises_ends_its_task_and_leaves_the_loop(kind):
+    class Leaves:
+        @property
+        def __class__(self):
+            raise kind("from a look")
+
+    async def main():
+        task = Cooperator().cooperate(iter([Leaves()]))
+        await asyncio.wait([task])
+
+    with asyncio.Runner() as runner, pytest.raises(kind, match="from a look"):
+        runner.run(main())
