@@ -269,7 +269,9 @@ async def measure(
             async with job.running():
                 took, part = await latencies(transact, seconds, job.slices)
             median.append(1e3 * statistics.median(took))
-            tails[way].append(1e3 * statistics.quantiles(took, n=100)[98])
+            tails[way].append(
+                1e3 * (statistics.quantiles(took, n=100)[98] if took[1:] else took[0])
+            )
             if way != IDLE:
                 units[way].append(job.units / (time.perf_counter() - began))
             if way == COOPERATOR:
