@@ -269,9 +269,8 @@ async def measure(
             async with job.running():
                 took, part = await latencies(transact, seconds, job.slices)
             median.append(1e3 * statistics.median(took))
-            tails[way].append(
-                1e3 * (statistics.quantiles(took, n=100)[98] if took[1:] else took[0])
-            )
+            slowest = statistics.quantiles(took, n=100)[98] if took[1:] else took[0]
+            tails[way].append(1e3 * slowest)
             if way != IDLE:
                 units[way].append(job.units / (time.perf_counter() - began))
             if way == COOPERATOR:
