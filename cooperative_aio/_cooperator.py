@@ -262,18 +262,16 @@ class Cooperator:
         """
         engine = self._engine
         loop = engine.check_loop()
-        seen = 0
-        while engine.jobs or seen != engine.emptied:
-            if not engine.jobs:  # the callbacks of the task that has ended last may add one
-                seen = engine.emptied
-                await asyncio.sleep(0)
-                continue
+        if engine.ended:
+            await asyncio.sleep(0)  # callbacks of a task that has just ended may add one
+        while engine.jobs:
             drained: asyncio.Future[None] = loop.create_future()
             engine.drained.add(drained)
             try:
                 await drained
             finally:
                 engine.drained.discard(drained)
+            await asyncio.sleep(0)  # so may those of the task that has ended last
 
     async def __aenter__(self) -> Self:
         self._engine.check_loop()

@@ -64,7 +64,6 @@ class Roster(Engine):
         self.groups: WeakValueDictionary[Hashable, Members] = WeakValueDictionary()
         self._weighted: set[Members] = set()  # groups that are not to be forgotten
         self.drained: set[asyncio.Future[None]] = set()
-        self.emptied: int = 0  # how often the last task has ended
         self.ended: Counter[State] = Counter()  # tasks, by how they ended
         self.refused: int = 0
         self._born: tuple[Any, int, Job] | None = None  # the first task made in a step
@@ -199,7 +198,6 @@ class Roster(Engine):
             collector.ignore()
             self._last_state = weakref.ref(state)  # a collection may have cleared the other
             state.on_shutdown.discard(self.shut_down)
-        self.emptied += 1
         for drained in self.drained:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 wake(drained)

@@ -109,6 +109,7 @@ class Stepped(Seat):
         """Owe what `maker` owes, which has ended in the step that made this task."""
         if maker.queue is self.queue and not self.ready and not self.steps:
             self.virtual = self.credit = maker.virtual
+            self.queue.forgive(self)  # the maker's step may have been a long one
             moves = self.home.changes.moves
             if self in moves:  # others that were made start level with those that were there
                 moves.remove(self)

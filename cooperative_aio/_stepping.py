@@ -181,8 +181,8 @@ class Chunks:
         self, task: Stepped, timer: Timer, steps: int, changes: int, last: float
     ) -> None:
         """Count the steps that were taken in chunks; the last chunk may have been slow."""
-        self._note(task, timer, last)
         task.steps += steps
+        self._note(task, timer, last)
         self._mixed = self._mixed or (changes > self.FEW and changes * 4 > steps)
         task.sink.check(task)
 

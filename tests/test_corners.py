@@ -71,6 +71,55 @@ class TestStepsThatAreCountedWhenTheRoundIsOver:
         cooperator.stop()
 
 
+class TestWhatASuccessorOwes:
+    @pytest.mark.parametrize("group", [None, "g"])
+    @on_both_loops
+    async def test_is_bounded_by_a_second_of_its_share_however_long_the_step_was(self, group):
+        cooperator = Stepwise()
+        clock, log = cooperator.clock, []
+
+        def others():
+            while True:
+                log.append("other")
+                clock.advance(MILLISECOND)
+                yield
+
+        def successor():
+            log.append("successor")
+            yield
+
+        def maker():  # the process is suspended for a minute in its only step
+            clock.advance(60.0)
+            cooperator.cooperate(successor(), group=group)
+            return
+            yield
+
+        cooperator.cooperate(others(), group=group)
+        cooperator.cooperate(maker(), group=group)
+        cooperator.ticks.tick(3000)
+        assert "successor" in log
+        cooperator.stop()
+
+
+class TestDraining:
+    @on_both_loops
+    async def test_ends_although_tasks_come_and_go_on_every_turn(self):
+        cooperator = Cooperator()
+        await cooperator.cooperate(iter(()))
+        comes = True
+
+        def come_and_go():
+            cooperator.cooperate(iter(())).stop()
+            if comes:
+                asyncio.get_running_loop().call_soon(come_and_go)
+
+        come_and_go()
+        draining = asyncio.ensure_future(cooperator.drain())
+        await turns(20)
+        assert draining.done()
+        comes = False
+
+
 class TestTheClockIsSetBack:
     @pytest.mark.parametrize("step", [1, 3])
     @on_both_loops
