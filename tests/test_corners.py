@@ -463,3 +463,31 @@ def test_what_a_look_at_a_value_raises_ends_its_task_and_leaves_the_loop(kind):
 
     with asyncio.Runner() as runner, pytest.raises(kind, match="from a look"):
         runner.run(main())
+
+
+@on_both_loops
+async def test_a_task_made_while_another_is_closed_in_a_round_has_one_place():
+    cooperator, clock, ticks = paced_by_hand(12 * MILLISECOND)
+    log = []
+
+    def stops():
+        try:
+            current_task().stop()
+            yield
+        finally:
+            cooperator.cooperate(forever(), name="made")
+
+    def other(name):
+        while True:
+            log.append(name)
+            clock.advance(MILLISECOND / 64)
+            yield
+
+    tasks = [cooperator.cooperate(each) for each in (other("a"), stops(), other("b"))]
+    ticks.tick()
+    queue = cooperator._engine.queue
+    assert sorted(id(seat) for seat in queue.ring) == sorted({id(seat) for seat in queue.ring})
+    assert len(queue.ring) == queue.count == 3
+    assert [tasks[0].steps, tasks[2].steps] == [log.count("a"), log.count("b")]
+    assert abs(log.count("a") - log.count("b")) <= 1
+    cooperator.stop()
